@@ -7,8 +7,8 @@
 //!
 //! # The map
 //!
-//! A request passes these stages: accept → TLS → hyper → gate → route → authenticate → authorize →
-//! forward → respond.
+//! A request passes these stages: accept → TLS → hyper → gate → route → cors → authenticate →
+//! authorize → forward → respond.
 //!
 //! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no
 //!   message itself.

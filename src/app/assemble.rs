@@ -109,6 +109,7 @@ fn token_api_settings(api: &config::TokenApi, accounts: &[Arc<str>]) -> TokenApi
         mount: api.mount.as_str().to_owned(),
         minting,
         callers,
+        cors: api.cors.clone(),
         accounts: account_terms(api),
         takes_api_key_field: api.style == config::Style::Accounts,
     }

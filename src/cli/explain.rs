@@ -9,7 +9,9 @@ use super::context::Context;
 use super::failure::Failure;
 use super::{admin_client, table};
 use crate::admin::ExplainRequest;
-use crate::telemetry::{Decision, ExplainedCredential, ExplainedRoute, Explanation};
+use crate::telemetry::{
+    Decision, ExplainedCredential, ExplainedHeader, ExplainedRoute, Explanation,
+};
 
 /// The most that is read from standard input, in bytes.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -121,10 +123,23 @@ fn lines(explanation: &Explanation) -> Vec<Line> {
         ("host", or(explanation.host.as_ref(), "none")),
         ("client", explanation.client.clone()),
     ]);
+    if let Some(answered_by) = &explanation.answered_by {
+        lines.push(("answered by", answered_by.clone()));
+    }
     match (&explanation.route, &explanation.answered_by) {
         (Some(route), _) => lines.extend(route_lines(route)),
-        (None, Some(answered_by)) => lines.push(("answered by", answered_by.clone())),
+        (None, Some(_)) => {}
         (None, None) => lines.push(("route", "none".to_owned())),
+    }
+    if let Some(cors) = &explanation.cors {
+        let words = if cors.lets_in {
+            "a browser lets the page have the answer"
+        } else {
+            "a browser keeps the answer from pages of other origins"
+        };
+        lines.push(("CORS", words.to_owned()));
+        let header = |header: &ExplainedHeader| format!("{}: {}", header.name, header.value);
+        lines.extend(cors.headers.iter().map(|field| ("CORS header", header(field))));
     }
     match &explanation.credential {
         Some(credential) => lines.extend(credential_lines(credential)),

@@ -4,6 +4,7 @@
 //! What is wrong with a single key has been reported when it was read, and has its default. What
 //! comes out is used only if there was no fault.
 
+mod cors;
 mod identity_headers;
 mod issuers;
 mod listeners;

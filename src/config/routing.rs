@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 
 use super::pattern::PathPattern;
-use crate::gateway::UpstreamPlan;
+use crate::gateway::{CorsSettings, UpstreamPlan};
 use crate::tls::{CertificateFiles, Trust};
 use crate::tokens::accounts::Enrolment;
 use crate::tokens::signed::SigningAlgorithm;
@@ -27,6 +27,8 @@ pub struct TokenApi {
     pub prefix: String,
     /// The names of the issuers whose JWTs its calls may be made with, each of which is there.
     pub issuers: Vec<Arc<str>>,
+    /// What pages of other origins may do with it.
+    pub cors: Option<Arc<CorsSettings>>,
     /// How long a login lasts, with the style `accounts`.
     pub session: Duration,
     /// Whether users or an administrator make accounts, with the style `accounts`.

@@ -1,5 +1,6 @@
 //! What the configuration promises as a whole: every fault at once, each with its place.
 
+mod cors;
 pub(super) mod example;
 mod faults;
 mod files;
@@ -96,6 +97,7 @@ fn what_is_absent_has_its_default() {
         algorithm: SigningAlgorithm::Hs256,
         prefix: String::new(),
         issuers: Vec::new(),
+        cors: None,
         session: Duration::from_secs(3600),
         registration: Enrolment::Open,
     };
@@ -119,6 +121,7 @@ fn what_is_absent_has_its_default() {
         path: "/{*rest}".to_owned(),
         methods: Vec::new(),
         upstream: 0,
+        cors: None,
         accept: vec!["api".into()],
         forward_credential: false,
         limits: RouteLimits {

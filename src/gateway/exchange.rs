@@ -14,6 +14,7 @@ use super::admitted::Admitted;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::control::{Control, Ending};
+use super::cors_policy::CorsFields;
 use super::gate::is_grpc;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
@@ -45,6 +46,9 @@ pub(super) struct Exchange {
     pub(super) is_grpc: bool,
     /// The route, by its place in the plan.
     pub(super) route: Option<usize>,
+    /// What is put on the answer, of whatever kind, where a policy says what pages of other origins
+    /// may do.
+    pub(super) cors: Option<Box<CorsFields>>,
     /// The caller, once its credential was found good.
     pub(super) admitted: Option<Rc<Admitted>>,
     pub(super) upstream_took: Option<Duration>,
@@ -91,6 +95,7 @@ impl Exchange {
             is_head: false,
             is_grpc: false,
             route: None,
+            cors: None,
             admitted: None,
             upstream_took: None,
             refusal: None,

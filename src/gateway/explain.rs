@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Request, StatusCode};
 
 use super::admitted::Admitted;
 use super::authorize::permitted;
 use super::connection::{ClientConnection, ClientOrigin};
 use super::control::Control;
+use super::cors;
+use super::cors_policy::CorsFields;
 use super::credential::{CredentialField, CredentialSource, presented};
 use super::exchange::Exchange;
 use super::gate::{self, HeadLimits};
@@ -24,7 +26,8 @@ use super::route::{self, Destination};
 use super::route_table::{HostRule, OwnPath};
 use super::worker::{Local, Shared, WorkerGateway};
 use crate::telemetry::{
-    Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
+    Decision, ExplainedCors, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute,
+    Explanation,
 };
 use crate::tokens::opaque::{CredentialForm, JWT_BEGINS};
 use crate::tokens::verified::Power;
@@ -79,6 +82,7 @@ pub async fn explain(
             explanation.allow = Some(allow);
         }
     }
+    explanation.cors = exchange.cors.take().map(|fields| of_browsers(*fields));
     if let (Some(credential), Some(admitted)) = (&mut explanation.credential, &exchange.admitted) {
         credential.holder = Some(holder(admitted));
     }
@@ -93,7 +97,17 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
-    match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
+    let found = route::find(plan, &head.method, head.uri.path(), &head.headers);
+    let found = cors::judge(plan, exchange, head, found);
+    if let (Ok(Destination::Preflight) | Err(_), Some(at)) = (&found, exchange.route) {
+        explanation.route = Some(explained(plan, plan.route(at)?));
+    }
+    match found? {
+        Destination::Preflight => {
+            explanation.decision = Decision::Answered;
+            explanation.status = Some(StatusCode::NO_CONTENT.as_u16());
+            explanation.answered_by = Some("the policy in \"cors\", as a preflight".to_owned());
+        }
         Destination::Own(OwnPath::PublicKeys) => answered(explanation, "the public keys"),
         Destination::Own(OwnPath::Document(_)) => answered(explanation, "a page of a token API"),
         Destination::Own(OwnPath::TokenApi(at)) => {
@@ -119,10 +133,6 @@ async fn follow(
             let permit = permitted(local, exchange, at, head).await?;
             route.limits.check_length(length(&head.headers))?;
             explanation.decision = Decision::Forwarded;
-            let field = |(name, value): &(HeaderName, HeaderValue)| ExplainedHeader {
-                name: name.to_string(),
-                value: text(value),
-            };
             explanation.identity_headers = permit.identity().iter().map(field).collect();
             explanation.upstream_path = permit.target().map(|target| target.path().to_owned());
         }
@@ -134,6 +144,15 @@ fn answered(explanation: &mut Explanation, by: &str) {
     explanation.decision = Decision::Answered;
     explanation.status = Some(200);
     explanation.answered_by = Some(by.to_owned());
+}
+
+/// What the answer tells browsers.
+fn of_browsers(fields: CorsFields) -> ExplainedCors {
+    ExplainedCors { lets_in: fields.lets_in(), headers: fields.list.iter().map(field).collect() }
+}
+
+fn field((name, value): &(HeaderName, HeaderValue)) -> ExplainedHeader {
+    ExplainedHeader { name: name.to_string(), value: text(value) }
 }
 
 /// Where the credential came from and what it claims to be; `None`: there is none, or several.

@@ -1,8 +1,8 @@
 //! A request's way through keyward:
 //!
 //! ```text
-//! accept → TLS → hyper → gate → route → authenticate → authorize → forward → respond
-//! └───── server ─────┘   └─────────────────────── gateway ────────────────────────┘
+//! accept → TLS → hyper → gate → route → cors → authenticate → authorize → forward → respond
+//! └───── server ─────┘   └────────────────────────── gateway ────────────────────────────┘
 //! ```
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
@@ -14,12 +14,15 @@
 
 mod access_line;
 mod admitted;
+mod allowed_origin;
 mod authenticate;
 mod authorize;
 mod body_source;
 mod client_address;
 mod connection;
 mod control;
+mod cors;
+mod cors_policy;
 mod credential;
 mod exchange;
 mod exchange_times;
@@ -55,10 +58,12 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+pub use allowed_origin::AllowedOrigin;
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
 };
 pub use control::{Control, Ending, Phase, Tunnel};
+pub use cors_policy::CorsSettings;
 pub use explain::explain;
 pub use forward::carry;
 pub use gate::HeadLimits;
@@ -165,7 +170,9 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    match route::find(plan, &head.method, head.uri.path(), &head.headers)? {
+    let found = route::find(plan, &head.method, head.uri.path(), &head.headers);
+    match cors::judge(plan, exchange, &head, found)? {
+        Destination::Preflight => Ok(respond::preflight(exchange)),
         Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),
         Destination::Own(OwnPath::Document(at)) => respond::document(plan, *at, &head.headers),
         // Boxed, as it is rare and large: every connection reserves memory for the futures of its

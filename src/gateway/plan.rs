@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
+use super::cors_policy::{CorsPolicies, CorsSettings};
 use super::credential::CredentialSource;
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
@@ -59,6 +60,8 @@ pub struct TokenApiSettings {
     pub accounts: Option<AccountTerms>,
     /// Whose calls it takes.
     pub callers: Callers,
+    /// What pages of other origins may do with it; none: nothing is said to browsers.
+    pub cors: Option<Arc<CorsSettings>>,
     /// Whether its keys may come in `X-API-Key`, on routes that accept them.
     pub takes_api_key_field: bool,
 }
@@ -118,6 +121,8 @@ pub struct RouteSettings {
     pub forward_credential: bool,
     /// How long its exchanges may take, and how large their requests may be.
     pub limits: RouteLimits,
+    /// What pages of other origins may do with it; none: that is the upstream's to say.
+    pub cors: Option<Arc<CorsSettings>>,
     /// What the caller must be.
     pub require: Vec<Requirement>,
     /// What its path says of a tenant, if it does.
@@ -156,6 +161,8 @@ pub struct Plan {
     /// The `Host` of each upstream, for requests whose own is not kept or missing.
     pub(super) upstream_hosts: Vec<HeaderValue>,
     pub(super) routes: Vec<RouteSettings>,
+    /// None, where neither a route nor a token API has a policy.
+    pub(super) cors: Option<Box<CorsPolicies>>,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
     pub(super) timeouts: Timeouts,
@@ -192,12 +199,14 @@ impl Plan {
         }
         let openapi = Bytes::from(openapi::document(&mounted(&settings.token_apis)).to_string());
         let mut documents: Vec<Document> = Vec::new();
-        for token_api in &settings.token_apis {
+        let mut document_owners = Vec::new();
+        for (at, token_api) in settings.token_apis.iter().enumerate() {
             for document in token_api.face.documents(&token_api.mount, &openapi) {
                 // Of two that want the same place, the first one in the configuration has it.
                 if documents.iter().all(|known| known.path != document.path) {
                     *table.own.slot(&document.path) = Some(OwnPath::Document(documents.len()));
                     documents.push(document);
+                    document_owners.push(at);
                 }
             }
         }
@@ -218,6 +227,11 @@ impl Plan {
         for (at, route) in settings.routes.iter().enumerate() {
             table.add_route(&route.host, &route.path, route.methods.clone(), at);
         }
+        let cors = CorsPolicies::new(
+            settings.routes.iter().map(|route| route.cors.as_deref()),
+            settings.token_apis.iter().map(|token_api| token_api.cors.as_deref()),
+            document_owners,
+        );
         let host_of = |upstream: &UpstreamPlan| {
             let endpoint =
                 upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
@@ -229,6 +243,7 @@ impl Plan {
             token_apis: settings.token_apis,
             upstreams: settings.upstreams,
             routes: settings.routes,
+            cors,
             identity: IdentityRules::new(&settings.identity_names).map_err(PlanError)?,
             token_limit: settings.token_limit,
             timeouts: settings.timeouts,

@@ -65,6 +65,10 @@ pub(crate) enum Refusal {
         cause: String,
         scope: Option<String>,
     },
+    /// A preflight of CORS from an origin that the policy does not let in.
+    OriginNotAllowed {
+        cause: String,
+    },
     /// A token API says no, in its own shape.
     Face(FaceError),
 
@@ -137,6 +141,9 @@ impl Refusal {
             Self::KeysMissing(_) => (401, Reason::IssuerUnavailable, NOT_ACCEPTED),
             Self::NotAccepted { .. } => (401, Reason::NotAccepted, NOT_ACCEPTED),
             Self::Forbidden { .. } => (403, Reason::Forbidden, "the token does not allow this"),
+            Self::OriginNotAllowed { .. } => {
+                (403, Reason::OriginNotAllowed, "pages of this origin are not let in")
+            }
             Self::Overloaded => (503, Reason::Overloaded, "too many open connections"),
             Self::Store(_) => {
                 (503, Reason::StoreUnavailable, "the service is temporarily unavailable")
@@ -191,7 +198,10 @@ impl Refusal {
                 let challenge = r#"Bearer realm="keyward", error="insufficient_scope", scope="#;
                 return Some(format!(r#"{challenge}"{scope}""#).into());
             }
-            Self::Face(FaceError::RegistrationClosed) => return None,
+            // A preflight has no credential that another could replace.
+            Self::Face(FaceError::RegistrationClosed) | Self::OriginNotAllowed { .. } => {
+                return None;
+            }
             Self::NoCredential { .. }
             | Self::Face(FaceError::NoCredential | FaceError::WrongLogin) => {
                 r#"Bearer realm="keyward""#
@@ -224,7 +234,8 @@ impl Refusal {
             | Self::Forbidden { cause, .. }
             | Self::BodyTooSlow { cause }
             | Self::BodyTooLarge { cause }
-            | Self::UpstreamTooSlow { cause } => cause.clone(),
+            | Self::UpstreamTooSlow { cause }
+            | Self::OriginNotAllowed { cause } => cause.clone(),
             Self::Overloaded => "there are more connections than limits.connections".to_owned(),
             Self::Store(fault) => fault.to_string(),
             Self::Upstream(fault) => fault.to_string(),

@@ -62,6 +62,12 @@ pub(super) fn finish(
 ) -> Response<ResponseBody> {
     exchange.status = Some(response.status());
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
+    // A page opens a WebSocket without asking, to whatever origin.
+    if !matches!(response.body(), BodySource::Tunnel { .. })
+        && let Some(cors) = exchange.cors.take()
+    {
+        cors.apply(response.headers_mut());
+    }
     let control = Rc::clone(&exchange.control);
     let (head, source) = response.into_parts();
     let (source, exchange) = match source {
@@ -221,6 +227,13 @@ fn is_known(asked: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
+/// The answer to a preflight, but for the fields of its policy.
+pub(super) fn preflight(exchange: &Exchange) -> Response<BodySource> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    close_if_unread(exchange, response.headers_mut());
+    response
+}
+
 fn empty(status: StatusCode) -> Response<BodySource> {
     let mut response = Response::new(BodySource::Empty);
     *response.status_mut() = status;
@@ -251,12 +264,18 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
-    // What the client still sends must not be taken for the next request (cf. CVE-2025-4366).
-    let is_unread = !exchange.control.request_is_over();
-    if (is_unread || matches!(refusal, Refusal::Head(_))) && !exchange.control.is_stream() {
+    close_if_unread(exchange, headers);
+    if matches!(refusal, Refusal::Head(_)) && !exchange.control.is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.refusal = Some((refusal.reason(), Some(refusal.cause())));
+}
+
+/// What the client still sends must not be taken for the next request (cf. CVE-2025-4366).
+fn close_if_unread(exchange: &Exchange, headers: &mut HeaderMap) {
+    if !exchange.control.request_is_over() && !exchange.control.is_stream() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 impl Body for ResponseBody {

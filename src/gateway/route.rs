@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 
 use super::plan::Plan;
 use super::refusal::Refusal;
-use super::route_table::OwnPath;
+use super::route_table::{Entry, OwnPath};
 use crate::wire::authority::host_of;
 
 /// Where a request goes.
@@ -15,7 +15,12 @@ pub(super) enum Destination<'a> {
     Route(usize),
     /// To keyward itself.
     Own(&'a OwnPath),
+    /// Nowhere: it is a preflight of CORS, and its answer is made.
+    Preflight,
 }
+
+/// The methods of what is only read, as the value of `Allow`.
+pub(super) const READ: &str = "GET, HEAD";
 
 pub(super) fn find<'a>(
     plan: &'a Plan,
@@ -26,17 +31,12 @@ pub(super) fn find<'a>(
     if let Some(own) = plan.table.own.find(path) {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         if !is_read && !matches!(own, OwnPath::TokenApi(_)) {
-            return Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".into() });
+            return Err(Refusal::MethodNotAllowed { allow: READ.into() });
         }
         return Ok(Destination::Own(own));
     }
-    // Without its port; empty, where HTTP/1.0 leaves it out.
-    let host = || {
-        let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
-        host_of(host).unwrap_or_default().to_owned()
-    };
-    let entries = plan.table.entries(host, path).ok_or(Refusal::NoRoute)?;
-    match entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method)) {
+    let entries = entries(plan, path, headers).ok_or(Refusal::NoRoute)?;
+    match taking(entries, method) {
         Some(entry) => Ok(Destination::Route(entry.route)),
         // No fall-back to a less specific path: what is narrowed to some methods is not to be
         // opened by a wider rule.
@@ -48,4 +48,19 @@ pub(super) fn find<'a>(
             Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
         }
     }
+}
+
+/// The routes under the path that matches best, of the host that matches best.
+pub(super) fn entries<'a>(plan: &'a Plan, path: &str, headers: &HeaderMap) -> Option<&'a [Entry]> {
+    // Without its port; empty, where HTTP/1.0 leaves it out.
+    let host = || {
+        let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        host_of(host).unwrap_or_default().to_owned()
+    };
+    plan.table.entries(host, path)
+}
+
+/// The one that takes a method.
+pub(super) fn taking<'a>(entries: &'a [Entry], method: &Method) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
 }

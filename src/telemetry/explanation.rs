@@ -31,6 +31,9 @@ pub struct Explanation {
     pub answered_by: Option<String>,
     /// The route that was chosen.
     pub route: Option<ExplainedRoute>,
+    /// What a browser would be told of pages of other origins; `None`: nothing, as no policy
+    /// applies.
+    pub cors: Option<ExplainedCors>,
     /// The credential that was looked at.
     pub credential: Option<ExplainedCredential>,
     /// The identity headers that the upstream would get.
@@ -84,6 +87,16 @@ pub struct ExplainedRoute {
     pub limits: Vec<String>,
     /// What it asks of the caller, each a sentence's part: `role "admin"`.
     pub require: Vec<String>,
+}
+
+/// What the answer tells browsers (CORS).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedCors {
+    /// Whether a page of the origin that the request names may have the answer; false, where it
+    /// names none.
+    pub lets_in: bool,
+    /// The fields that say so.
+    pub headers: Vec<ExplainedHeader>,
 }
 
 /// The credential of a request.

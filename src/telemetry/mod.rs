@@ -10,7 +10,8 @@ mod reason;
 mod settings;
 
 pub use explanation::{
-    Decision, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute, Explanation,
+    Decision, ExplainedCors, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute,
+    Explanation,
 };
 pub use reason::Reason;
 pub use settings::LogSettings;

@@ -61,6 +61,8 @@ reasons! {
     NoRoute = "no_route",
     /// The credential is good, and of a token API or issuer that the route does not accept.
     NotAccepted = "not_accepted",
+    /// A preflight of CORS is from an origin that is not let in.
+    OriginNotAllowed = "origin_not_allowed",
     /// There were more connections than keyward serves.
     Overloaded = "overloaded",
     /// The request's body stopped coming.

@@ -2,7 +2,7 @@
 
 use crate::support::h2::{Connection, Head, data, flag};
 use crate::support::http2_upstream::{Http2Upstream, Progress};
-use crate::support::{Act, Gate, Person, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Act, Gate, Plan, Reply, TestUser, Upstream, World, eventually};
 
 /// `/public` with a limit of 10 bytes, `/large` without one, `/private` for tokens.
 fn start() -> (Upstream, World) {
@@ -202,7 +202,7 @@ fn a_grpc_call_that_is_too_large_has_the_status_of_an_exhausted_resource() {
 fn a_request_without_a_credential_is_401_whatever_its_length() {
     let (upstream, world) = start();
     assert_eq!(world.ask("POST", "/private/x", "", "0123456789x").status, 401);
-    let token = world.key(Person::ALICE).token;
+    let token = world.key(TestUser::ALICE).token;
     let fields = format!("Authorization: Bearer {token}\r\n");
     assert_eq!(world.ask("POST", "/private/x", &fields, "0123456789x").status, 413);
     assert!(upstream.take().heads.is_empty());
@@ -232,7 +232,7 @@ fn a_token_api_takes_bodies_beyond_the_limit_of_routes() {
         "POST /jarvispy/o/u/api/v1/auth/issue-token HTTP/1.1\r\nHost: a.example\r\n\
          Authorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
          {body}",
-        world.key(Person::ALICE).token,
+        world.key(TestUser::ALICE).token,
         body.len()
     ));
     assert_ne!(answer.status, 413, "{answer}");

@@ -29,6 +29,7 @@ mod cli;
 mod client_address;
 mod concurrency;
 mod connection_limit;
+mod cors;
 mod drain;
 mod durability;
 mod early_answers;

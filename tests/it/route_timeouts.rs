@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::h2::{Connection, Head, data, flag};
-use crate::support::{Act, Fault, Gate, PATIENCE, Plan, Reply, Upstream, Wire, World, lateness};
+use crate::support::{Act, Fault, Gate, Plan, Reply, TIMEOUT, Upstream, Wire, World, lateness};
 
 /// What the short limits are in these tests.
 const SHORT: Duration = Duration::from_millis(400);
@@ -198,7 +198,7 @@ fn drips_for_ever(kind: &'static str) -> SocketAddr {
 }
 
 fn drip(stream: TcpStream, kind: &str) {
-    let mut wire = Wire::new(stream, PATIENCE);
+    let mut wire = Wire::new(stream, TIMEOUT);
     if wire.request_head().is_err() {
         return;
     }
@@ -235,9 +235,9 @@ fn an_upload_that_drips_for_ever_ends_with_the_time_for_the_whole_request() {
     lateness::watch();
     let (upstream, world) = start();
     let since = Instant::now();
-    let mut client = world.client().with_patience(Duration::from_millis(20));
+    let mut client = world.client().with_timeout(Duration::from_millis(20));
     client.send(head_of("POST", "/whole/one", "Transfer-Encoding: chunked\r\n"));
-    let mut h2 = Connection::open(world.address()).with_patience(Duration::from_millis(20));
+    let mut h2 = Connection::open(world.address()).with_timeout(Duration::from_millis(20));
     let id = h2.next_id();
     h2.send(Head::post("/whole/two").frame(id, flag::END_HEADERS));
     // What has come of an answer stays in what was seen.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use http::Method;
 
+use super::cors;
 use super::names::find;
 use super::route_limits;
 use crate::config::pattern::Segment;
@@ -30,15 +31,20 @@ pub(super) fn resolve(
     // Found by host and shape, so that thousands of routes are not compared each with each.
     let mut seen: HashMap<(HostRule, String), Vec<Placed<Vec<Method>>>> = HashMap::new();
     let mut used: HashSet<usize> = HashSet::new();
-    for Row { keys, path } in rows {
+    for Row { mut keys, path } in rows {
         let spot = findings.table(&path);
         let upstream =
             keys.upstream.as_ref().and_then(|name| find(name, upstreams, "upstream", findings));
         used.extend(upstream);
         let (shape, public) = (keys.path.as_ref().map(|path| path.shape()), keys.public);
+        let cors = cors::resolve(std::mem::take(&mut keys.cors), &path, findings);
         let Some(route) = route(keys, upstream.unwrap_or_default(), grantors, limits, spot) else {
             continue;
         };
+        if let Some(cors) = &cors {
+            cors::check_methods(cors, &route.methods, &path, findings);
+        }
+        let route = RouteSettings { cors, ..route };
         let (Some(shape), Some(at)) = (shape, spot.at()) else { continue };
         let alike = seen.entry((route.host.clone(), shape)).or_default();
         if let Some(other) = alike.iter().find(|other| overlap(&other.value, &route.methods)) {
@@ -124,6 +130,7 @@ fn route(
         path: keys.path?.as_str().to_owned(),
         methods,
         upstream,
+        cors: None,
         accept: accept.into_iter().map(|name| name.value).collect(),
         forward_credential: keys.forward_credential,
         limits: route_limits::of_route(limits, &keys.timeouts, keys.max_body),

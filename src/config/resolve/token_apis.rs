@@ -1,5 +1,6 @@
 //! What the keys of `[[token_api]]` say together, and beside the issuers.
 
+use super::cors;
 use super::names::{Named, find};
 use crate::config::pattern::Segment;
 use crate::config::routing::{Style, TokenApi};
@@ -24,6 +25,7 @@ pub(super) fn resolve(
     for Row { keys, path } in rows {
         let spot = findings.table(&path);
         named.add(keys.name.as_ref(), issuers, findings);
+        let cors = cors::resolve(keys.cors, &path, findings);
         let callers = keys.issuer.unwrap_or_default();
         for caller in &callers {
             find(caller, issuers, "issuer", findings);
@@ -73,6 +75,7 @@ pub(super) fn resolve(
                 algorithm: keys.algorithm,
                 prefix: keys.prefix.map_or_else(default, |prefix| prefix.value),
                 issuers: callers.into_iter().map(|caller| caller.value).collect(),
+                cors,
                 session: keys.session,
                 registration: keys.registration,
             });

@@ -3,6 +3,7 @@
 //! stands for itself are declared by the parts.
 
 mod claims;
+mod cors;
 mod files;
 mod identity_headers;
 mod issuer;
@@ -13,6 +14,7 @@ mod texts;
 mod token_api;
 mod upstream;
 
+pub(super) use cors::CorsKeys;
 pub(super) use identity_headers::IdentityHeaderKeys;
 pub(super) use issuer::{ClaimKeys, IssuerTable};
 pub(super) use listener::ListenerKeys;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::Method;
 
 use super::claims::Claims;
-use super::texts::{Name, empty, reference, refused};
+use super::cors::CorsKeys;
+use super::texts::{Name, empty, method, reference, refused};
 use crate::config::pattern::PathPattern;
 use crate::domain::ClaimRule;
 use crate::gateway::HostRule;
@@ -43,6 +44,9 @@ settings! {
         /// The body of a request, where that is not what `body` in `[limits]` says. A larger one is
         /// answered with 413, or broken off where its length was not stated.
         pub(crate) max_body: Option<Option<usize>> = or_off(size(BODY_SIZE)).optional(),
+        /// What pages of other origins may do with it. Absent: that is the upstream's to say, and an
+        /// `OPTIONS` goes on to it like any other request.
+        pub(crate) cors: CorsKeys = table(),
         /// What the identity must be: for each key one of the list. Absent: any identity passes.
         pub(crate) require: RequireKeys = table(),
         /// The parameter of the path that names the tenant; `""`: none does. Absent: `"tenant_id"`,
@@ -106,17 +110,7 @@ const HOST: Text<HostRule> = text(
 
 const PATH: Text<PathPattern> = text("a path as in \"/api/{name}/{*rest}\"", str::parse);
 
-const METHOD: Text<Method> = text("an HTTP method as in \"GET\" (left out for any)", |text| {
-    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        // RFC 9110 §9.1: methods are case-sensitive, so "get" would never match.
-        return Err(format!("methods are in upper case: {:?}", text.to_ascii_uppercase()));
-    }
-    match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT) => Err("CONNECT makes a tunnel, which is not forwarded".to_owned()),
-        Ok(method) => Ok(method),
-        Err(_) => refused(),
-    }
-});
+const METHOD: Text<Method> = text("an HTTP method as in \"GET\" (left out for any)", method);
 
 const VALUE: Text<String> = text("a value that the identity may have", |text| match text {
     "" => empty(),

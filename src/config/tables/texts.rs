@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::settings::kind::{Text, text};
 use crate::settings::list::{At, Placed, at};
 
@@ -31,6 +33,19 @@ pub(super) fn visible_up_to(text: &str, most: usize) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         refused()
+    }
+}
+
+/// The name of a method.
+pub(super) fn method(text: &str) -> Result<Method, String> {
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        // RFC 9110 §9.1: methods are case-sensitive, so "get" would never match.
+        return Err(format!("methods are in upper case: {:?}", text.to_ascii_uppercase()));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => Err("CONNECT makes a tunnel, which is not forwarded".to_owned()),
+        Ok(method) => Ok(method),
+        Err(_) => refused(),
     }
 }
 

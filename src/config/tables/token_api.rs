@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cors::CorsKeys;
 use super::texts::{NAME, Name, is_word, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::config::routing::Style;
-use crate::settings::key::KindExt as _;
+use crate::settings::key::{KindExt as _, table};
 use crate::settings::kind::{Text, duration, text, words};
 use crate::settings::list::{At, Placed, at, one_or_list};
 use crate::settings::settings;
@@ -45,6 +46,9 @@ settings! {
         /// style `tenant-tokens`, and with `agent-tokens` where there are no `accounts`.
         pub(crate) issuer: Option<Vec<Name>> =
             one_or_list(ISSUER).unique().optional().useless_with("style", WITHOUT_ISSUER),
+        /// What pages of other origins may do with its calls and its pages. Absent: nothing is said
+        /// to browsers, which then keep them from such pages.
+        pub(crate) cors: CorsKeys = table(),
         /// How long a login lasts.
         pub(crate) session: Duration =
             duration(minutes(1)..=days(30)).or(minutes(60)).only_with("style", "accounts"),

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 37] = [
+const ABSENT_BY_DEFAULT: [&str; 45] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -24,6 +24,10 @@ const ABSENT_BY_DEFAULT: [&str; 37] = [
     "issuer.secret_file",
     "listener.client_certificates",
     "listener.trusted_proxies",
+    "route.cors",
+    "route.cors.expose",
+    "route.cors.headers",
+    "route.cors.methods",
     "route.host",
     "route.max_body",
     "route.methods",
@@ -50,6 +54,10 @@ const ABSENT_BY_DEFAULT: [&str; 37] = [
     // Without these two, they are as `timeouts.body`.
     "timeouts.request_body",
     "timeouts.response_body",
+    "token_api.cors",
+    "token_api.cors.expose",
+    "token_api.cors.headers",
+    "token_api.cors.methods",
     "upstream.tls",
     "upstream.tls.ca_file",
     "upstream.tls.server_name",
@@ -249,6 +257,7 @@ fn the_values_in_the_example_are_the_defaults() {
             "listener.tls.certificate",
             "listener.tls.key",
             "route.accept",
+            "route.cors.origins",
             "route.path",
             "route.upstream",
             "store.client_certificate_file",
@@ -262,6 +271,7 @@ fn the_values_in_the_example_are_the_defaults() {
             "store.topology",
             "store.url",
             "token_api",
+            "token_api.cors.origins",
             "token_api.issuer",
             "token_api.mount",
             "token_api.name",

@@ -4,6 +4,7 @@
 mod accounts;
 mod agent_tokens;
 mod allowlist_jwt;
+mod cors;
 mod docs;
 mod every_style;
 mod tenant_tokens;

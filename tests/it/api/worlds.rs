@@ -184,7 +184,7 @@ impl AccountsWorld {
             "username": username,
             "email": format!("{username}@example.com"),
             "password": password,
-            "full_name": "A Person",
+            "full_name": "A TestUser",
         });
         self.post("/v1/auth/register", "", &body.to_string())
     }

@@ -71,6 +71,13 @@ impl Plan {
         self
     }
 
+    /// Adds a line to each of the `[[name]]` tables so far.
+    pub(crate) fn in_every(mut self, name: &str, line: &str) -> Self {
+        let begin = format!("[[{name}]]\n");
+        self.arrays = self.arrays.replace(&begin, &format!("{begin}{line}\n"));
+        self
+    }
+
     /// The text of the configuration, for a world in this folder and with these addresses.
     pub(super) fn render(&self, folder: &Path, listen: SocketAddr, admin: SocketAddr) -> String {
         let mut tables = self.tables.clone();

@@ -12,7 +12,7 @@ fn a_registration_is_answered_with_the_account_and_not_with_its_password() {
     assert_eq!(text(&made, "id").len(), 36);
     assert_eq!(
         (&made["username"], &made["email"], &made["full_name"]),
-        (&json!("hershel"), &json!("hershel@example.com"), &json!("A Person"))
+        (&json!("hershel"), &json!("hershel@example.com"), &json!("A TestUser"))
     );
 }
 

@@ -42,7 +42,7 @@ fn one_of_a_hundred_wins(
         let (username, email) = person(number);
         let body = json!({
             "username": username, "email": email,
-            "password": "correct horse", "full_name": "A Person",
+            "password": "correct horse", "full_name": "A TestUser",
         });
         let (keyward, body) = (instances[number % instances.len()], body.to_string());
         loop {
