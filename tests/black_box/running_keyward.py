@@ -20,7 +20,7 @@ PATIENCE = 30
 
 # The demo's: all four token APIs.
 CONFIGURATION = (pathlib.Path(__file__).parents[2] / "src/app/demo.toml").read_text()
-EMBEDDED = 'kind = "embedded"\npath = "${ROOM}/keyward.db"\n'
+EMBEDDED = 'kind = "embedded"\npath = "${FOLDER}/keyward.db"\n'
 # A busy machine is not an outage.
 REDIS = 'kind = "redis"\nurl = "redis://127.0.0.1:{port}"\ntimeout = "10s"\nread_timeout = "10s"\ncoherence_lease = "10s"\n'
 
@@ -31,7 +31,7 @@ def configuration(port, room, redis):
     if redis is not None:
         text = replaced(text, EMBEDDED, REDIS.format(port=redis.port))
     # Nothing is forwarded: no process listens on the port "discard".
-    places = {"ADDRESS": f"127.0.0.1:{port}", "ROOM": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
+    places = {"ADDRESS": f"127.0.0.1:{port}", "FOLDER": str(room), "LOGIN": ISSUER, "UPSTREAM": "127.0.0.1:9"}
     for name, place in places.items():
         text = replaced(text, "${" + name + "}", place)
     return text
