@@ -1,7 +1,7 @@
 # make test          everything that must hold: tools, format, lints, documentation, tests
 # make instructions  of that: what a request costs, in instructions, against bench/bounds.toml
-# make black-box     of that: from outside: the OpenAPI document, Swagger UI, and HTTP, gRPC,
-#                    WebSocket and TLS of other makers
+# make black-box     of that: from outside: the OpenAPI document, Swagger UI, pages of other origins
+#                    in a browser, and HTTP, gRPC, WebSocket and TLS of other makers
 # make soak          the long forms of the fleet's tests: minutes of faults under load, a million
 #                    forged tokens
 # make fuzz          libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS
@@ -134,8 +134,8 @@ instructions:
 	bench/instructions --check "$${CARGO_TARGET_DIR:-target}/release/keyward"
 
 # From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a
-# token in Swagger UI, and clients and servers of other makers speak through keyward. PyPI is asked
-# once, for the versions in requirements.txt.
+# token in Swagger UI and calls from pages of other origins, and clients and servers of other makers
+# speak through keyward. PyPI is asked once, for the versions in requirements.txt.
 black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
@@ -153,8 +153,8 @@ black-box:
 	export PYTHONDONTWRITEBYTECODE=1
 	# Debian's nginx is where only root's PATH leads.
 	export PATH=$$PATH:/usr/sbin
-	for test in seeds openapi walk_through tls_checks clients servers go_calls grpc_calls \
-	    websocket_calls; do
+	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
+	    grpc_calls websocket_calls; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 

@@ -6,6 +6,7 @@ is known to be right. Nothing but the standard library.
 import contextlib
 import dataclasses
 import faulthandler
+import json
 import os
 import pathlib
 import signal
@@ -86,6 +87,10 @@ class Route:
     upstream: str
     public: bool = False
     role: str | None = None
+    # Whose tokens open it.
+    accept: list[str] = dataclasses.field(default_factory=lambda: ["platform", "login"])
+    # Further lines of TOML, for keyward alone.
+    further: str = ""
 
 
 class Front:
@@ -205,7 +210,8 @@ class KeywardFront(Front):
                 text += f'tls = {{ ca_file = "{files.ca}", server_name = "localhost" }}\n'
         for route in self.routes:
             text += f'[[route]]\npath = "{route.prefix}{{*rest}}"\nupstream = "{route.upstream}"\n'
-            text += "public = true\n" if route.public else 'accept = ["platform", "login"]\n'
+            text += f"{route.further}\n"
+            text += "public = true\n" if route.public else f"accept = {json.dumps(route.accept)}\n"
             if route.role is not None:
                 text += f'require.role = ["{route.role}"]\n'
         return "\n".join(line.strip() for line in text.splitlines())
