@@ -12,6 +12,7 @@
 //! | `forwarding` | as `fields`: what a client says of where its request came from |
 //! | `gate` | an HTTP/1 request as a client sends it |
 //! | `round_trip` | the same |
+//! | `origin` | an item of `cors.origins`, a line feed, and the origin of a request |
 //! | `opaque_token` | a credential |
 //! | `signed_token` | a credential; or a JWT's header, a line feed and its claims, to be signed |
 //! | `config` | a configuration |
@@ -22,6 +23,7 @@ mod field_lines;
 mod fields;
 mod forwarding;
 mod gate;
+mod origin;
 mod path;
 mod round_trip;
 mod strict;
@@ -45,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "fields", run: fields::run },
     Target { name: "forwarding", run: forwarding::run },
     Target { name: "gate", run: gate::run },
+    Target { name: "origin", run: origin::run },
     Target { name: "round_trip", run: round_trip::run },
     Target { name: "opaque_token", run: tokens::opaque },
     Target { name: "signed_token", run: tokens::signed },

@@ -223,6 +223,11 @@ fn what_passes_the_gate_has_one_reading() {
 }
 
 #[test]
+fn an_origin_that_is_let_in_is_one_that_the_rule_names() {
+    run("origin", 20_000);
+}
+
+#[test]
 fn what_passes_the_gate_is_read_by_the_upstream_as_it_was_judged() {
     run("round_trip", 20_000);
 }
