@@ -85,6 +85,7 @@
 //! | face | the code that speaks one style |
 //! | upstream, endpoint | a named group of servers, one of them |
 //! | route | host, path and method → what is required, and which upstream |
+//! | preflight | the request by which a browser asks what CORS allows before it sends another |
 //! | permit | the permission to forward one request; only `authorize` makes one |
 //! | refusal | a "no" that keyward itself answers |
 //! | plan | a compiled configuration; each request sees exactly one |

@@ -213,7 +213,8 @@ fn what_the_upstream_says_of_cors_is_replaced_and_vary_is_merged() {
         Reply::bytes(
             "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\
              Access-Control-Allow-Origin: https://evil.example\r\n\
-             access-control-allow-credentials: true\r\nAccess-Control-Allow-Private-Network: true\r\n\
+             access-control-allow-credentials: true\r\n\
+             Access-Control-Allow-Private-Network: true\r\n\
              Access-Control-Expose-Headers: X-Theirs\r\nVary: Accept-Encoding\r\n\
              Vary: Origin, Cookie\r\nContent-Length: 0\r\n\r\n",
         ),
@@ -347,7 +348,8 @@ fn a_preflight_with_a_body_ends_its_connection() {
     let mut client = world.client();
     client.send(
         "OPTIONS /app/x HTTP/1.1\r\nHost: a.example\r\nOrigin: https://app.example.com\r\n\
-         Access-Control-Request-Method: GET\r\nContent-Length: 100\r\n\r\nGET /public/x HTTP/1.1\r\n",
+         Access-Control-Request-Method: GET\r\nContent-Length: 100\r\n\r\n\
+         GET /public/x HTTP/1.1\r\n",
     );
     let response = client.response().expect("an answer");
     assert_eq!(response.status, 204, "{response}");

@@ -17,11 +17,9 @@ fn expect(lines: &str, expected: &[&str]) {
 fn every_page_is_let_in_only_without_its_visitors_cookies() {
     expect(
         "cors = { origins = ['https://a.example', '*'], credentials = true }",
-        &[
-            "14:62: \"credentials\" with the origin \"*\" would let every page act with the cookies \
-           of its visitors: name the origins. A token in \"Authorization\" needs no \
-           \"credentials\"",
-        ],
+        &["14:62: \"credentials\" with the origin \"*\" would let every page act with the \
+             cookies of its visitors: name the origins. A token in \"Authorization\" needs no \
+             \"credentials\""],
     );
     expect(
         "cors = { origins = ['https://a.example'], credentials = true, expose = ['*'] }",

@@ -1,5 +1,7 @@
 //! Pages of other origins and the token APIs, of every style: preflights, answers and refusals.
 
+use serde_json::json;
+
 use super::worlds::{AGENT_KEY, AccountsWorld, NEW_TENANT_KEY, bearer};
 use crate::support::{Plan, Response, TestUser, Upstream};
 
@@ -124,11 +126,14 @@ fn a_page_reads_that_there_were_too_many_logins() {
         .set("logins", "registrations_per_address", "1")
         .start();
     let register = |username: &str| {
-        let body = format!(
-            r#"{{"username":"{username}","password":"correct horse","full_name":"A TestUser","email":"{username}@example.com"}}"#
-        );
+        let body = json!({
+            "username": username,
+            "password": "correct horse",
+            "full_name": "A Person",
+            "email": format!("{username}@example.com"),
+        });
         let fields = format!("{FROM_PAGE}Content-Type: application/json\r\n");
-        world.ask("POST", "/v1/auth/register", &fields, body)
+        world.ask("POST", "/v1/auth/register", &fields, body.to_string())
     };
     is_given_to_the_page(&register("hershel"), 200);
     let response = register("ishmael");
