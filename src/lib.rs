@@ -91,6 +91,7 @@
 //! | plan | a compiled configuration; each request sees exactly one |
 //! | head | request or status line and header fields; in HTTP/2 the field section |
 //! | gate | the check that the head of every request passes first |
+//! | spelling | a path as it came, where that is not its normal form |
 //! | exchange | one request and its response; it leaves one line in the access log |
 //! | control | deadline and cut-off of an HTTP/1.1 connection or an HTTP/2 stream |
 //! | tunnel | an exchange that was switched to WebSocket and carries bytes both ways |

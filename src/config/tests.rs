@@ -5,6 +5,7 @@ pub(super) mod example;
 mod faults;
 mod files;
 mod issuers;
+mod paths;
 mod route_limits;
 mod store;
 mod upstreams;
@@ -111,7 +112,13 @@ fn what_is_absent_has_its_default() {
         idle_timeout: Duration::from_secs(4),
         response_head: ResponseHeadLimits { bytes: 64 * 1024, fields: 256 },
     };
-    let plan = UpstreamPlan { name: "app".into(), settings, preserve_host: true };
+    let plan = UpstreamPlan {
+        name: "app".into(),
+        settings,
+        preserve_host: true,
+        via: true,
+        rewrite_location: true,
+    };
     let tls = UpstreamTls { trust: Trust::System, server_name: None, identity: None };
     assert_eq!(config.upstreams, [Upstream { plan, tls }]);
     let body =
@@ -123,6 +130,7 @@ fn what_is_absent_has_its_default() {
         upstream: 0,
         cors: None,
         accept: vec!["api".into()],
+        path_rules: None,
         forward_credential: false,
         limits: RouteLimits {
             response_head: Limit {

@@ -24,8 +24,25 @@ pub(super) fn run(input: &[u8]) -> bool {
         has_one_framing(&head, &received, passed);
         is_what_was_sent(input, &received, &head);
     }
+    for_raw_paths(&gateway, &received, passes.then_some(&head));
     over_http2(&gateway, &received.head, received.has_body);
     passes
+}
+
+/// With a route that forwards paths as they came, the same passes in the same form, and paths with
+/// `%2F` besides. `passed`: the head as it passed without such a route.
+fn for_raw_paths(gateway: &Gateway, received: &Received, passed: Option<&Parts>) {
+    let mut head = received.head.clone();
+    let judged = gateway.judge_for_raw_paths(&mut head, received.has_body, LIMITS);
+    if let Some(passed) = passed {
+        assert!(judged.is_ok(), "{:?} is refused beside a raw route", received.head.uri);
+        assert_eq!((&head.uri, &head.headers), (&passed.uri, &passed.headers));
+    } else if judged.is_ok() {
+        let path = head.uri.path();
+        assert!(path.contains("%2F"), "{path:?} passes only beside a raw route");
+        let read = path::readings(path).map(|readings| readings.normal);
+        assert_eq!(read.as_deref(), Ok(path), "{path:?} is not in its form");
+    }
 }
 
 fn is_upgrade(passed: Passed) -> bool {

@@ -1,10 +1,11 @@
 //! The normal form of a path has one reading, for every reader.
 
-use crate::wire::path::{decode_segment, encode_segment, normal_form};
+use crate::wire::path::{PathFault, decode_segment, encode_segment, normal_form, readings};
 
 pub(super) fn run(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else { return false };
     segments_are_what_they_were(text);
+    what_may_be_forwarded_as_it_came_stays_where_it_is(text);
     let Ok(normal) = normal_form(text) else { return false };
     has_one_reading(&normal);
     assert_eq!(
@@ -21,6 +22,52 @@ pub(super) fn run(input: &[u8]) -> bool {
         );
     }
     true
+}
+
+/// A path that may be forwarded as it came has no dot segment, whatever a server decodes and splits
+/// first, and each way to read it is known.
+fn what_may_be_forwarded_as_it_came_stays_where_it_is(text: &str) {
+    let found = match readings(text) {
+        Ok(found) => found,
+        Err(fault) => {
+            assert_ne!(fault, PathFault::OtherRoute, "{text:?}: there is no route yet");
+            return;
+        }
+    };
+    let decoded = decode(text);
+    assert!(text.starts_with('/') && !decoded.iter().any(u8::is_ascii_control), "{text:?}");
+    assert!(!decoded.contains(&b'\\'), "{text:?} has a backslash");
+    for segment in decoded.split(|&byte| byte == b'/') {
+        let name = segment.split(|&byte| byte == b';').next().unwrap_or_default();
+        assert!(!matches!(name, b"." | b".."), "{text:?} has a dot segment");
+    }
+    let encoded_kept = text.replace("%2f", "%252F").replace("%2F", "%252F");
+    let is_slash =
+        |decoded: &[u8]| decoded.split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect();
+    // With every escape decoded, and with that of a slash left as it is.
+    let both: [Vec<Vec<u8>>; 2] = [is_slash(&decoded), is_slash(&decode(&encoded_kept))];
+    for unmerged in both {
+        let is_open = unmerged.last().is_some_and(Vec::is_empty);
+        let mut merged: Vec<_> =
+            unmerged.iter().skip(1).filter(|segment| !segment.is_empty()).cloned().collect();
+        if is_open || merged.is_empty() {
+            merged.push(Vec::new());
+        }
+        let known = |segments: &[Vec<u8>]| {
+            let is_it = |reading: &String| {
+                let read = reading.replace("%2F", "%252F");
+                meaning(&read) == segments
+            };
+            found.all.iter().any(is_it)
+        };
+        let unmerged = unmerged.get(1..).unwrap_or_default();
+        assert!(known(unmerged) && known(&merged), "{text:?} can be read otherwise: {found:?}");
+    }
+    let one_slash = text.replace("%2f", "x").replace("%2F", "x");
+    assert!(normal_form(&one_slash).is_ok(), "{text:?} is refused for more than its slashes");
+    if let Ok(normal) = normal_form(text) {
+        assert_eq!(normal, found.normal, "{text:?} has two normal forms");
+    }
 }
 
 /// Nothing that a server, a file system or a second decoding could read in another way.

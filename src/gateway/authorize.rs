@@ -10,12 +10,14 @@ use http::uri::PathAndQuery;
 use super::admitted::Admitted;
 use super::authenticate;
 use super::credential::CredentialSource;
+use super::dav_destination;
 use super::exchange::Exchange;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
 use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
+use super::spelling::{RawPaths, Spelling};
 use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
@@ -30,6 +32,8 @@ pub(super) struct Permit<'a> {
     identity: Option<IdentityFields>,
     /// The target for the upstream, where it is another than the client's.
     target: Option<PathAndQuery>,
+    /// `Destination` for the upstream, of a request that moves or copies.
+    destination: Option<Box<HeaderValue>>,
 }
 
 impl Permit<'_> {
@@ -53,6 +57,10 @@ impl Permit<'_> {
     pub(super) fn target(&self) -> Option<&PathAndQuery> {
         self.target.as_ref()
     }
+
+    pub(super) fn destination(&self) -> Option<&HeaderValue> {
+        self.destination.as_deref()
+    }
 }
 
 /// Whether a request may go along the route at this place in the plan: authenticates its caller,
@@ -66,9 +74,23 @@ pub(super) async fn permitted<'a>(
     let plan = &local.plan;
     let route = plan.route(at)?;
     exchange.route = Some(at);
+    if plan.raw_paths == RawPaths::Used
+        && let Some(spelling) = head.extensions.get::<Spelling>()
+        && route.path_rules.as_ref().is_some_and(|rules| rules.is_raw())
+    {
+        exchange.target = spelling.logged();
+    }
     let source = plan.credential_source(at);
     let caller = authenticate::caller(local, exchange, route, source, &head.headers).await?;
-    permit(plan, route, source, caller, &head.uri)
+    let mut permit = permit(plan, route, source, caller, head)?;
+    if dav_destination::is_asked_for(head) {
+        let there = |at: usize, head: &Parts| {
+            let (route, source) = (plan.route(at)?, plan.credential_source(at));
+            Ok(self::permit(plan, route, source, permit.caller.clone(), head)?.target)
+        };
+        permit.destination = dav_destination::permitted(plan, exchange, route, head, there)?;
+    }
+    Ok(permit)
 }
 
 /// Judged anew for each request: a decision for one route is none for another (cf. CVE-2021-32701).
@@ -77,9 +99,26 @@ fn permit<'a>(
     route: &'a RouteSettings,
     source: CredentialSource,
     caller: Option<Rc<Admitted>>,
+    head: &Parts,
+) -> Result<Permit<'a>, Refusal> {
+    let mut permit = judged(plan, route, source, caller, &head.uri)?;
+    if let Some(rules) = &route.path_rules {
+        let path = permit.target.as_ref().map_or(head.uri.path(), PathAndQuery::path);
+        let spelling = head.extensions.get::<Spelling>();
+        permit.target = Some(rules.target(&route.path, path, head.uri.query(), spelling)?);
+    }
+    Ok(permit)
+}
+
+fn judged<'a>(
+    plan: &Plan,
+    route: &'a RouteSettings,
+    source: CredentialSource,
+    caller: Option<Rc<Admitted>>,
     target: &Uri,
 ) -> Result<Permit<'a>, Refusal> {
-    let mut permit = Permit { route, source, caller, identity: None, target: None };
+    let mut permit =
+        Permit { route, source, caller, identity: None, target: None, destination: None };
     let Some(admitted) = &permit.caller else {
         let is_public = route.accept.is_empty();
         return if is_public { Ok(permit) } else { Err(Refusal::NoCredential { cause: None }) };
@@ -160,7 +199,9 @@ fn rewritten(
         let why = "cannot stand in the path: it would mean something else";
         Refusal::forbidden(format!("the tenant {tenant:?} {why}"))
     };
-    if path::normal_form(&rewritten).ok().as_deref() != Some(&rewritten) {
+    // The rest of the path was judged by the gate.
+    let alone = format!("/{tenant_segment}");
+    if tenant.is_empty() || path::normal_form(&alone).ok().as_deref() != Some(&alone) {
         return Err(unfit());
     }
     if let Some(query) = target.query() {

@@ -64,7 +64,9 @@ pub async fn explain(
         client: exchange.client_text().to_owned(),
         ..Explanation::default()
     };
-    let followed = match gate::judge(&mut head, has_body, limits, &local.plan.identity.ours) {
+    let plan = &local.plan;
+    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.ours, plan.raw_paths);
+    let followed = match judged {
         Ok(_) => {
             head.uri.path().clone_into(&mut explanation.path);
             explanation.host = head.headers.get(header::HOST).map(text);
@@ -97,7 +99,7 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, &head.method, head.uri.path(), &head.headers);
+    let found = route::find(plan, &head.method, head);
     let found = cors::judge(plan, exchange, head, found);
     if let (Ok(Destination::Preflight) | Err(_), Some(at)) = (&found, exchange.route) {
         explanation.route = Some(explained(plan, plan.route(at)?));

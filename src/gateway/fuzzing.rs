@@ -7,11 +7,13 @@ use http::request::Parts;
 
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
-use super::forward::request::{Forwarding, add_hop, clean};
+use super::forward::request::{add_hop, clean};
+use super::forwarding::Forwarding;
 use super::gate::judge;
 pub(crate) use super::gate::{HeadLimits, Passed, WebSocketForm};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
+use super::spelling::RawPaths;
 use crate::wire::fields::FoldedNames;
 
 /// The inner parts, with identity headers of two kinds: of keyward's own prefix, and of another.
@@ -40,7 +42,17 @@ impl Gateway {
         has_body: bool,
         limits: HeadLimits,
     ) -> Result<Passed, Refusal> {
-        judge(head, has_body, limits, &self.rules.ours)
+        judge(head, has_body, limits, &self.rules.ours, RawPaths::Unused)
+    }
+
+    /// The same, with a route that forwards paths as they came.
+    pub(crate) fn judge_for_raw_paths(
+        &self,
+        head: &mut Parts,
+        has_body: bool,
+        limits: HeadLimits,
+    ) -> Result<Passed, Refusal> {
+        judge(head, has_body, limits, &self.rules.ours, RawPaths::Used)
     }
 
     /// What `forward` does to a head that passed, on a public route to an upstream that keeps the

@@ -17,6 +17,7 @@ use hyper::ext::Protocol;
 
 use super::head_fault::HeadFault;
 use super::refusal::Refusal;
+use super::spelling::{RawPaths, Spelling};
 use crate::wire::authority::{self, host_in};
 use crate::wire::fields::{FoldedNames, HopByHop, lists};
 use crate::wire::path;
@@ -58,7 +59,7 @@ pub(crate) enum WebSocketForm {
 }
 
 /// Judges a head and normalises it. `has_body`: whether a body may still come. `ours`: names of
-/// fields that only keyward may set.
+/// fields that only keyward may set. `raw`: whether the spelling of the path may be asked for.
 ///
 /// # Errors
 ///
@@ -68,6 +69,7 @@ pub(super) fn judge(
     has_body: bool,
     limits: HeadLimits,
     ours: &FoldedNames,
+    raw: RawPaths,
 ) -> Result<Passed, Refusal> {
     let mut passed = Passed::default();
     let seen = look(head, limits, ours, &mut passed)?;
@@ -80,7 +82,7 @@ pub(super) fn judge(
         return Err(HeadFault::Method.into());
     }
     host(head, seen.hosts)?;
-    target(head, limits)?;
+    target(head, limits, raw)?;
     join_cookies(head);
     Ok(passed)
 }
@@ -241,7 +243,7 @@ fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
     Ok(())
 }
 
-fn target(head: &mut Parts, limits: HeadLimits) -> Result<(), Refusal> {
+fn target(head: &mut Parts, limits: HeadLimits, raw: RawPaths) -> Result<(), Refusal> {
     let path = head.uri.path();
     let query = head.uri.query();
     if path.len() + query.map_or(0, |query| query.len() + 1) > limits.target {
@@ -254,14 +256,38 @@ fn target(head: &mut Parts, limits: HeadLimits) -> Result<(), Refusal> {
     if !path.is_ascii() || query.is_some_and(|query| !query.bytes().all(is_query_byte)) {
         return Err(HeadFault::Target.into());
     }
-    let normal = match path::normal_form(path).map_err(Refusal::Path)? {
-        Cow::Borrowed(_) if head.uri.authority().is_none() => return Ok(()),
-        path => match query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.into_owned(),
-        },
+    normalise(head, raw)
+}
+
+/// Brings a target into origin form, with the path in its normal form. If its spelling may be asked
+/// for, it is left in the extensions.
+///
+/// # Errors
+///
+/// When the path has no normal form: the client's fault.
+pub(super) fn normalise(head: &mut Parts, raw: RawPaths) -> Result<(), Refusal> {
+    let normal = path::normal_form(head.uri.path());
+    if matches!(normal, Ok(Cow::Borrowed(_))) && head.uri.authority().is_none() {
+        return Ok(());
+    }
+    let is_spelled = raw == RawPaths::Used && !matches!(normal, Ok(Cow::Borrowed(_)));
+    let spelling = match head.uri.path_and_query() {
+        Some(target) if is_spelled => Some(Spelling::of(target, &normal)),
+        _ => None,
     };
-    head.uri = Uri::from(PathAndQuery::try_from(normal).map_err(|_| HeadFault::Target)?);
+    let path = match (&normal, spelling.as_ref().and_then(Spelling::normal)) {
+        (Ok(normal), _) => &**normal,
+        (Err(_), Some(normal)) => normal,
+        (Err(fault), None) => return Err(Refusal::Path(*fault)),
+    };
+    let target = match head.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    head.uri = Uri::from(PathAndQuery::try_from(target).map_err(|_| HeadFault::Target)?);
+    if let Some(spelling) = spelling {
+        head.extensions.insert(spelling);
+    }
     Ok(())
 }
 

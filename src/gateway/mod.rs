@@ -24,10 +24,12 @@ mod control;
 mod cors;
 mod cors_policy;
 mod credential;
+mod dav_destination;
 mod exchange;
 mod exchange_times;
 mod explain;
 mod forward;
+mod forwarding;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod gate;
@@ -39,6 +41,7 @@ mod open_streams;
 mod paths;
 mod plan;
 mod presets;
+mod public_address;
 mod refusal;
 mod remembered;
 mod request_id;
@@ -47,6 +50,8 @@ mod respond;
 mod route;
 mod route_limits;
 mod route_table;
+mod spelling;
+mod upstream_path;
 mod worker;
 
 use std::convert::Infallible;
@@ -79,6 +84,7 @@ pub use requirement::{Requirement, RequirementField};
 pub use respond::ResponseBody;
 pub use route_limits::{Limit, LimitKey, RouteLimits};
 pub use route_table::HostRule;
+pub use upstream_path::{ForwardPath, PathChange, PathRules};
 pub use worker::{Shared, WorkerGateway};
 
 use body_source::BodySource;
@@ -114,7 +120,9 @@ pub async fn run(
     exchange.arrived(&head);
     let local = Rc::clone(&exchange.local);
     let body = ClientBody::new(body, control);
-    let answered = match gate::judge(&mut head, has_body, limits, &local.plan.identity.ours) {
+    let plan = &local.plan;
+    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.ours, plan.raw_paths);
+    let answered = match judged {
         Ok(passed) => {
             exchange.target = head.uri.path_and_query().cloned();
             exchange.method = Some(head.method.clone());
@@ -170,7 +178,7 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, &head.method, head.uri.path(), &head.headers);
+    let found = route::find(plan, &head.method, &head);
     match cors::judge(plan, exchange, &head, found)? {
         Destination::Preflight => Ok(respond::preflight(exchange)),
         Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),

@@ -105,6 +105,17 @@ pub(super) fn parameters<'a>(
         .filter_map(|(segment, value)| Some((path::parameter_name(segment)?, value)))
 }
 
+/// A path, split before what stands for the rest of a pattern, `{*rest}`: the slash before it is
+/// the first character of the rest. A pattern without one has no rest.
+pub(super) fn split_at_rest<'p>(pattern: &str, path: &'p str) -> (&'p str, &'p str) {
+    let Some(before) = pattern.split('/').skip(1).position(|segment| segment.starts_with("{*"))
+    else {
+        return (path, "");
+    };
+    let at = path.match_indices('/').nth(before).map_or(path.len(), |(at, _)| at);
+    path.split_at_checked(at).unwrap_or((path, ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +171,19 @@ mod tests {
         let table = table(&["/a/{id}", "/b/{*rest}"]);
         for path in ["/", "/a", "/a/", "/a/1/2", "/b", "", "a"] {
             assert_eq!(table.find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_rest_begins_with_its_slash() {
+        for (pattern, path, split) in [
+            ("/{*rest}", "/a/b", ("", "/a/b")),
+            ("/a/{*rest}", "/a//b", ("/a", "//b")),
+            ("/a/{b}/{*rest}", "/a/1/", ("/a/1", "/")),
+            ("/a/{b}", "/a/1", ("/a/1", "")),
+            ("/a/{*rest}", "/a", ("/a", "")),
+        ] {
+            assert_eq!(split_at_rest(pattern, path), split, "{pattern} {path}");
         }
     }
 

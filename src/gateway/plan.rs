@@ -13,6 +13,8 @@ use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::route_limits::RouteLimits;
 use super::route_table::{HostRule, OwnPath, RouteTable, TokenApiPath};
+use super::spelling::RawPaths;
+use super::upstream_path::PathRules;
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::tokens::accounts::AccountTerms;
@@ -102,6 +104,10 @@ pub struct UpstreamPlan {
     pub settings: UpstreamSettings,
     /// Whether the client's `Host` goes on, or the endpoint's own name takes its place.
     pub preserve_host: bool,
+    /// Whether it is sent `Via`.
+    pub via: bool,
+    /// Whether addresses of it in its responses become those of keyward.
+    pub rewrite_location: bool,
 }
 
 /// One route.
@@ -117,6 +123,8 @@ pub struct RouteSettings {
     pub upstream: usize,
     /// The token APIs and issuers whose tokens it opens for; empty: it is public.
     pub accept: Vec<Arc<str>>,
+    /// What the upstream gets instead of the path's normal form, if anything.
+    pub path_rules: Option<Box<PathRules>>,
     /// Whether the credential goes on to the upstream.
     pub forward_credential: bool,
     /// How long its exchanges may take, and how large their requests may be.
@@ -163,6 +171,7 @@ pub struct Plan {
     pub(super) routes: Vec<RouteSettings>,
     /// None, where neither a route nor a token API has a policy.
     pub(super) cors: Option<Box<CorsPolicies>>,
+    pub(super) raw_paths: RawPaths,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
     pub(super) timeouts: Timeouts,
@@ -232,6 +241,10 @@ impl Plan {
             settings.token_apis.iter().map(|token_api| token_api.cors.as_deref()),
             document_owners,
         );
+        let is_raw =
+            |route: &RouteSettings| route.path_rules.as_ref().is_some_and(|rules| rules.is_raw());
+        let raw_paths =
+            if settings.routes.iter().any(is_raw) { RawPaths::Used } else { RawPaths::Unused };
         let host_of = |upstream: &UpstreamPlan| {
             let endpoint =
                 upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
@@ -244,6 +257,7 @@ impl Plan {
             upstreams: settings.upstreams,
             routes: settings.routes,
             cors,
+            raw_paths,
             identity: IdentityRules::new(&settings.identity_names).map_err(PlanError)?,
             token_limit: settings.token_limit,
             timeouts: settings.timeouts,
@@ -274,6 +288,23 @@ impl Plan {
 
     pub(super) fn route(&self, at: usize) -> Result<&RouteSettings, Refusal> {
         self.routes.get(at).ok_or(Refusal::Internal("a route is not in its plan"))
+    }
+
+    /// The scheme and the host with which an upstream is asked for a request to this host.
+    pub(super) fn asked_at<'a>(
+        &'a self,
+        at: usize,
+        host: Option<&'a HeaderValue>,
+    ) -> (&'static str, &'a str) {
+        let upstream = self.upstreams.get(at);
+        let is_tls = upstream
+            .and_then(|upstream| upstream.settings.endpoints.first())
+            .is_some_and(|endpoint| endpoint.is_tls);
+        let keeps_host = upstream.is_some_and(|upstream| upstream.preserve_host);
+        let host = host.filter(|host| keeps_host && !host.is_empty());
+        let host = host.or_else(|| self.upstream_hosts.get(at));
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+        (if is_tls { "https" } else { "http" }, host)
     }
 
     /// Where the route takes credentials from.

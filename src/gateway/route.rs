@@ -3,10 +3,12 @@
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
 
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::route_table::{Entry, OwnPath};
+use super::spelling::{RawPaths, Spelling};
 use crate::wire::authority::host_of;
 
 /// Where a request goes.
@@ -22,7 +24,51 @@ pub(super) enum Destination<'a> {
 /// The methods of what is only read, as the value of `Allow`.
 pub(super) const READ: &str = "GET, HEAD";
 
+/// Where a request with this method goes whose head has passed the gate.
 pub(super) fn find<'a>(
+    plan: &'a Plan,
+    method: &Method,
+    head: &Parts,
+) -> Result<Destination<'a>, Refusal> {
+    let found = by_path(plan, method, head.uri.path(), &head.headers);
+    if plan.raw_paths == RawPaths::Unused {
+        return found;
+    }
+    match head.extensions.get::<Spelling>() {
+        Some(spelling) => as_spelled(plan, method, head, spelling, found),
+        None => found,
+    }
+}
+
+/// A path that is not in its normal form: on a route that forwards it as it came, every reading of
+/// it must lead to that route.
+fn as_spelled<'a>(
+    plan: &'a Plan,
+    method: &Method,
+    head: &Parts,
+    spelling: &Spelling,
+    found: Result<Destination<'a>, Refusal>,
+) -> Result<Destination<'a>, Refusal> {
+    let raw = match &found {
+        Ok(Destination::Route(at)) => {
+            let route = plan.route(*at)?;
+            route.path_rules.as_ref().is_some_and(|rules| rules.is_raw()).then_some((*at, route))
+        }
+        _ => None,
+    };
+    if let Some((at, route)) = raw {
+        let is_there = |reading: &str| {
+            let found = by_path(plan, method, reading, &head.headers);
+            matches!(found, Ok(Destination::Route(other)) if other == at)
+        };
+        spelling.leads_only_to(&route.path, is_there).map_err(Refusal::Path)?;
+    } else if let Some(fault) = spelling.normal_fault {
+        return Err(Refusal::Path(fault));
+    }
+    found
+}
+
+fn by_path<'a>(
     plan: &'a Plan,
     method: &Method,
     path: &str,

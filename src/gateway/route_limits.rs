@@ -198,14 +198,14 @@ impl RouteLimits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const fn limit(seconds: u64, key: LimitKey) -> Limit<Duration> {
         Limit { most: Some(Duration::from_secs(seconds)), key }
     }
 
-    fn limits() -> RouteLimits {
+    pub(in crate::gateway) fn limits() -> RouteLimits {
         RouteLimits {
             response_head: limit(60, LimitKey::Common("timeouts", "response_head")),
             request_body: limit(30, LimitKey::Common("timeouts", "body")),

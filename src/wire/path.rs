@@ -28,6 +28,10 @@ pub enum PathFault {
     /// Dot segments that climb above the root, or hide behind a `;`.
     #[error("the path has dot segments that cannot be resolved")]
     DotSegments,
+    /// Of a path that would be forwarded as it came: it leads elsewhere for an upstream that reads
+    /// `%2F` or `//` in its own way.
+    #[error("the path could be read as one of another route")]
+    OtherRoute,
 }
 
 /// The normal form of `path`, borrowed if it is in it already.
@@ -42,7 +46,44 @@ pub fn normal_form(path: &str) -> Result<Cow<'_, str>, PathFault> {
     if is_plain(path.as_bytes()) {
         return Ok(Cow::Borrowed(path));
     }
-    resolve(&decode(path)?).map(Cow::Owned)
+    resolve(&decode(path, EncodedSlash::Refused)?).map(Cow::Owned)
+}
+
+/// A path that may be forwarded as it came, as an upstream may read it.
+///
+/// `%2F` stands for a slash to some servers and for a character of a name to others; some take runs
+/// of slashes for one, and others do not. What has dot segments in one of these readings, however
+/// they are encoded, has none; nor has a path with what [`normal_form`] refuses besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// `%2F` is a character, and runs of slashes are one: the normal form, but for `%2F`.
+    pub normal: String,
+    /// All of them, the normal form among them.
+    pub all: Vec<String>,
+}
+
+/// How a path can be read.
+///
+/// # Errors
+///
+/// See [`PathFault`]: the client's fault.
+pub fn readings(path: &str) -> Result<Readings, PathFault> {
+    if !path.starts_with('/') {
+        return Err(PathFault::NotAbsolute);
+    }
+    let kept = decode(path, EncodedSlash::Kept)?;
+    let split = kept.replace(ENCODED_SLASH, "/");
+    for segment in split.split('/') {
+        match without_parameters(segment) {
+            "." | ".." => return Err(PathFault::DotSegments),
+            "" if !segment.is_empty() => return Err(PathFault::Ambiguous),
+            _ => {}
+        }
+    }
+    let normal = resolve(&kept)?;
+    let mut all = vec![normal.clone(), resolve(&split)?, kept, split];
+    all.dedup();
+    Ok(Readings { normal, all })
 }
 
 /// Whether a path is in normal form by a look at single bytes: the common case.
@@ -61,7 +102,16 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-fn decode(path: &str) -> Result<String, PathFault> {
+const ENCODED_SLASH: &str = "%2F";
+
+/// What becomes of `%2F`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EncodedSlash {
+    Refused,
+    Kept,
+}
+
+fn decode(path: &str, slash: EncodedSlash) -> Result<String, PathFault> {
     let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
@@ -73,6 +123,7 @@ fn decode(path: &str) -> Result<String, PathFault> {
                     return Err(PathFault::BrokenEscape);
                 };
                 match high << 4 | low {
+                    b'/' if slash == EncodedSlash::Kept => decoded.push_str(ENCODED_SLASH),
                     0..=0x1f | 0x7f | b'/' | b'\\' => return Err(PathFault::Ambiguous),
                     plain if is_unreserved(plain) => decoded.push(char::from(plain)),
                     other => decoded.push_str(percent_encode_byte(other)),
@@ -94,9 +145,7 @@ fn resolve(path: &str) -> Result<String, PathFault> {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_open = false;
     for segment in path.split('/').skip(1) {
-        let name = segment.split(';').next().unwrap_or_default();
-        // For a server that decodes before it cuts the parameters off.
-        let name = name.split("%3B").next().unwrap_or_default();
+        let name = without_parameters(segment);
         ends_open = matches!(segment, "" | "." | "..");
         match name {
             "." | ".." if name != segment => return Err(PathFault::DotSegments),
@@ -118,6 +167,13 @@ fn resolve(path: &str) -> Result<String, PathFault> {
         normal.push('/');
     }
     Ok(normal)
+}
+
+/// A segment as servers see it that cut parameters off.
+fn without_parameters(segment: &str) -> &str {
+    let name = segment.split(';').next().unwrap_or_default();
+    // For a server that decodes before it cuts them off.
+    name.split("%3B").next().unwrap_or_default()
 }
 
 /// RFC 3986, section 2.3.
@@ -240,6 +296,46 @@ mod tests {
                     assert!(!normal.contains("/../") && !normal.contains("//"), "{path}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_reading_of_a_path_that_may_be_forwarded_as_it_came_is_known() {
+        for (path, all) in [
+            ("/a/b", &["/a/b"][..]),
+            ("/@scope%2fpkg", &["/@scope%2Fpkg", "/@scope/pkg", "/@scope%2Fpkg", "/@scope/pkg"]),
+            ("/b/x//y", &["/b/x/y", "/b/x//y"]),
+            ("/b//", &["/b/", "/b//"]),
+            ("/b/%2fy", &["/b/%2Fy", "/b/y", "/b/%2Fy", "/b//y"]),
+            ("/b/%61%7c|", &["/b/a%7C%7C"]),
+            ("/b%252f..a", &["/b%252f..a"]),
+        ] {
+            assert_eq!(readings(path).expect(path).all, all, "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_in_any_reading_and_what_no_path_may_hold_are_never_forwarded_as_they_came() {
+        use PathFault::{Ambiguous, BrokenEscape, DotSegments, NotAbsolute};
+        for (path, fault) in [
+            ("a", NotAbsolute),
+            ("/a/../b", DotSegments),
+            ("/a/./b", DotSegments),
+            ("/a/%2E%2e/b", DotSegments),
+            ("/a%2f..%2fb", DotSegments),
+            ("/a/..%2fb", DotSegments),
+            ("/a%2F%2e%2e", DotSegments),
+            ("/a%2f.;x%2fb", DotSegments),
+            ("/a/..%3bx%2fb", DotSegments),
+            ("/a%2f;x", Ambiguous),
+            ("/a/%3b%2fx", Ambiguous),
+            ("/a%00", Ambiguous),
+            ("/a%5c..", Ambiguous),
+            ("/a\\b", Ambiguous),
+            ("/a%0a", Ambiguous),
+            ("/a%2", BrokenEscape),
+        ] {
+            assert_eq!(readings(path), Err(fault), "{path}");
         }
     }
 

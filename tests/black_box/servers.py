@@ -17,6 +17,7 @@ import pathlib
 import random
 import sys
 import time
+import urllib.parse
 
 from echo_server import Echo, Handler
 from raw_http2 import Http2Client
@@ -146,7 +147,7 @@ class Checks:
                 ssl_certificate {pair[0]};
                 ssl_certificate_key {pair[1]};
                 root {room}/files;
-                dav_methods PUT;
+                dav_methods PUT MOVE;
                 create_full_put_path on;
                 gzip on; gzip_types *; add_header X-Version $server_protocol always;
             }}
@@ -208,8 +209,9 @@ class Checks:
             http.client.HTTPConnection("127.0.0.1", self.front.clear, timeout=30)
         )
 
-    def ask(self, connection, method, path, body=None):
-        connection.request(method, path, body, {"Authorization": f"Bearer {self.token}"})
+    def ask(self, connection, method, path, body=None, further=()):
+        fields = {"Authorization": f"Bearer {self.token}", **dict(further)}
+        connection.request(method, path, body, fields)
         answer = connection.getresponse()
         return answer.status, answer.read(), answer.headers
 
@@ -218,15 +220,19 @@ class Checks:
 
         def asked_in_http1(way):
             with self.connection() as connection:
-                yield way, lambda method, path, body=None: self.ask(connection, method, path, body)
+                yield (
+                    way,
+                    lambda method, path, body=None, further=(): self.ask(
+                        connection, method, path, body, further
+                    ),
+                )
 
         def asked_in_http2(way):
             client = Http2Client(self.front.clear_http2)
 
-            def ask(method, path, body=None):
-                number = client.ask(
-                    method, path, [("authorization", f"Bearer {self.token}")], ends=body is None
-                )
+            def ask(method, path, body=None, further=()):
+                fields = [("authorization", f"Bearer {self.token}"), *further]
+                number = client.ask(method, path, fields, ends=body is None)
                 if body is not None:
                     client.send(number, body, ends=True)
                 stream = client.answer(number)
@@ -305,9 +311,27 @@ class Checks:
         assert (status, data) == (200, b"") and fields.get("content-length") in lengths, (
             f"{way}: HEAD: {status} {dict(fields)}"
         )
+        if self.front.judges:
+            self.of_nginx_with_addresses(way, ask, name, path)
         for _ in range(20):
             status, data, _ = ask("GET", f"/{name}/missing")
             assert status == 404 and b"nginx" in data, f"{way}: {status} {data[:300]}"
+
+    def of_nginx_with_addresses(self, way, ask, name, path):
+        """nginx puts its own scheme and port into redirects, and takes no other Destination."""
+        status, data, _ = ask("PUT", f"/{name}/folder/x.txt", b"x")
+        assert status in (201, 204), f"{way}: PUT: {status} {data[:300]}"
+        status, _, fields = ask("GET", f"/{name}/folder")
+        address = urllib.parse.urlsplit(fields.get("location") or "")
+        assert (status, address.scheme, address.path) == (301, "http", f"/{name}/folder/"), (
+            f"{way}: redirected by {status} to {fields.get('location')}"
+        )
+        own = {self.ports[server] for server in self.ports if server.startswith("nginx")}
+        assert address.port not in own, f"{way}: redirected to nginx itself, {address.netloc}"
+        destination = address._replace(path=f"{path}.moved").geturl()
+        status, data, _ = ask("MOVE", path, further=[("destination", destination)])
+        assert status in (201, 204), f"{way}: MOVE to {destination}: {status} {data[:300]}"
+        assert ask("GET", f"{path}.moved")[:2] == (200, UPLOAD), f"{way}: after MOVE"
 
     def each(self):
         for name, scheme, protocol, version in self.servers:

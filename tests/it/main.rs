@@ -46,6 +46,7 @@ mod listeners;
 mod migrate;
 mod mounts;
 mod outside_jwts;
+mod paths;
 mod proxy;
 mod records;
 mod reload;

@@ -8,10 +8,11 @@ use http::Method;
 use super::cors;
 use super::names::find;
 use super::route_limits;
-use crate::config::pattern::Segment;
+use crate::config::pattern::{PathPattern, Segment};
 use crate::config::tables::{Name, RequireKeys, RouteKeys};
 use crate::gateway::{
-    HostRule, Requirement, RequirementField, RouteLimits, RouteSettings, TenantRule,
+    ForwardPath, HostRule, PathChange, PathRules, Requirement, RequirementField, RouteLimits,
+    RouteSettings, TenantRule,
 };
 use crate::settings::fault::{Findings, Spot};
 use crate::settings::list::Placed;
@@ -78,6 +79,7 @@ fn route(
     limits: &RouteLimits,
     spot: Spot<'_>,
 ) -> Option<RouteSettings> {
+    let path_rules = path_rules(&keys, spot);
     let accept = keys.accept.unwrap_or_default();
     for name in &accept {
         find(name, grantors.iter().copied(), "token_api]] or [[issuer", spot.findings);
@@ -131,11 +133,65 @@ fn route(
         methods,
         upstream,
         cors: None,
+        path_rules,
         accept: accept.into_iter().map(|name| name.value).collect(),
         forward_credential: keys.forward_credential,
         limits: route_limits::of_route(limits, &keys.timeouts, keys.max_body),
         require: requirements(keys.require),
     })
+}
+
+/// What the upstream gets instead of the path, if anything.
+fn path_rules(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<PathRules>> {
+    let RouteKeys { strip_prefix: strip, add_prefix: add, rewrite, .. } = keys;
+    let path = keys.path.as_ref()?;
+    let (segments, rest) = match path.segments() {
+        [segments @ .., Segment::Rest(name)] => (segments, Some(name)),
+        segments => (segments, None),
+    };
+    if keys.forward_path == ForwardPath::Raw && rest.is_none() {
+        spot.fault(
+            "forward_path",
+            "\"forward_path\" is of no use: only what stands for {*rest} is forwarded as it came, \
+             and this route's path does not end in one",
+        );
+    }
+    if let Some(strip) = strip
+        && !path.segments().starts_with(strip.segments())
+    {
+        let message = format!("\"strip_prefix\": this route's path does not begin with {strip}");
+        spot.fault("strip_prefix", message);
+    }
+    if let Some(template) = rewrite {
+        for key in ["strip_prefix", "add_prefix"].into_iter().filter(|key| spot.is_given(key)) {
+            let message = format!("\"rewrite\" says the whole path: leave out {key:?}");
+            spot.fault(key, message);
+        }
+        for (at, segment) in template.segments().iter().enumerate() {
+            let (Segment::Parameter(name) | Segment::Rest(name)) = segment else { continue };
+            let is_rest = rest == Some(name);
+            let is_parameter = segments.contains(&Segment::Parameter(name.clone()));
+            if is_rest && at + 1 < template.segments().len() {
+                let message = format!("\"rewrite\": {{{name}}} can only be the last segment");
+                spot.fault("rewrite", message);
+            } else if !is_rest && (!is_parameter || matches!(segment, Segment::Rest(_))) {
+                let message =
+                    format!("\"rewrite\": {segment} is no parameter of this route's path");
+                spot.fault("rewrite", message);
+            }
+        }
+    }
+    let text = |prefix: &Option<PathPattern>| {
+        prefix.as_ref().map(|prefix| prefix.as_str().to_owned()).unwrap_or_default()
+    };
+    let change = match (rewrite, strip, add) {
+        (Some(template), ..) => Some(PathChange::Rewrite(template.as_str().replace("{*", "{"))),
+        (None, None, None) => None,
+        (None, ..) => Some(PathChange::Prefix { strip: text(strip), add: text(add) }),
+    };
+    let spelling = keys.forward_path;
+    let is_used = change.is_some() || spelling == ForwardPath::Raw;
+    is_used.then(|| Box::new(PathRules { spelling, change }))
 }
 
 fn requirements(keys: RequireKeys) -> Vec<Requirement> {

@@ -38,7 +38,13 @@ pub(super) fn resolve(
             },
         };
         let name = keys.name.map_or_else(|| "".into(), |name| name.value);
-        let plan = UpstreamPlan { name, settings, preserve_host: keys.preserve_host };
+        let plan = UpstreamPlan {
+            name,
+            settings,
+            preserve_host: keys.preserve_host,
+            via: keys.via,
+            rewrite_location: keys.rewrite_location,
+        };
         let tls = tls(keys.tls, &format!("{path}.tls"), findings);
         named.objects.push(Upstream { plan, tls });
     }

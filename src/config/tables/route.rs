@@ -8,11 +8,11 @@ use http::Method;
 use super::claims::Claims;
 use super::cors::CorsKeys;
 use super::texts::{Name, empty, method, reference, refused};
-use crate::config::pattern::PathPattern;
+use crate::config::pattern::{PathPattern, Segment};
 use crate::domain::ClaimRule;
-use crate::gateway::HostRule;
+use crate::gateway::{ForwardPath, HostRule};
 use crate::settings::key::{KindExt as _, table};
-use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text};
+use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text, words};
 use crate::settings::list::{At, filled, one_or_list};
 use crate::settings::settings;
 use crate::wire::limits::{BODY_SIZE, EXCHANGE_WAIT};
@@ -31,6 +31,18 @@ settings! {
         pub(crate) host: Option<HostRule> = HOST.optional(),
         /// Literal segments, `{name}` for one segment, `{*name}` for all that is left.
         pub(crate) path: Option<PathPattern> = PATH.required(),
+        /// How the path is forwarded: `"normal"`, in the normal form by which the route is chosen,
+        /// or `"raw"`, with what stands for `{*rest}` as it came, `%2F` and `//` too. A path that
+        /// an upstream could then read as one of another route is refused, and so are dot segments.
+        pub(crate) forward_path: ForwardPath = words(SPELLINGS).or(ForwardPath::Normal),
+        /// Taken away from the beginning of the path, which must begin with it; the upstream is
+        /// told it in `X-Forwarded-Prefix`.
+        pub(crate) strip_prefix: Option<PathPattern> = PREFIX.optional(),
+        /// Put before the path, after `strip_prefix`.
+        pub(crate) add_prefix: Option<PathPattern> = PREFIX.optional(),
+        /// The whole path for the upstream, by the parameters of `path`: `"/v2/{rest}"`. Without
+        /// `strip_prefix` and `add_prefix`.
+        pub(crate) rewrite: Option<PathPattern> = TEMPLATE.optional(),
         /// Only these methods. Absent: any.
         pub(crate) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
         /// `true`: forwarded without a credential, and without `accept` and `require`.
@@ -111,6 +123,24 @@ const HOST: Text<HostRule> = text(
 const PATH: Text<PathPattern> = text("a path as in \"/api/{name}/{*rest}\"", str::parse);
 
 const METHOD: Text<Method> = text("an HTTP method as in \"GET\" (left out for any)", method);
+const SPELLINGS: &[(&str, ForwardPath)] =
+    &[("normal", ForwardPath::Normal), ("raw", ForwardPath::Raw)];
+
+const PREFIX: Text<PathPattern> = text("the beginning of a path, as in \"/api\"", |text| {
+    let prefix: PathPattern = text.parse()?;
+    match prefix.segments() {
+        [.., Segment::Literal(last)] if last.is_empty() => {
+            Err("a prefix has no slash at its end".to_owned())
+        }
+        segments if segments.iter().all(|segment| matches!(segment, Segment::Literal(_))) => {
+            Ok(prefix)
+        }
+        _ => Err("a prefix has no parameters: see \"rewrite\"".to_owned()),
+    }
+});
+
+const TEMPLATE: Text<PathPattern> =
+    text("a path with parameters of this route, as in \"/v2/{rest}\"", str::parse);
 
 const VALUE: Text<String> = text("a value that the identity may have", |text| match text {
     "" => empty(),

@@ -33,6 +33,12 @@ settings! {
         pub(crate) tls: UpstreamTlsKeys = table(),
         /// Whether the upstream sees the client's `Host`; `false`: the endpoint's.
         pub(crate) preserve_host: bool = boolean().or(true),
+        /// Whether it is sent `Via`, as RFC 9110 says. `false`: neither ours nor the client's;
+        /// nginx does not compress for requests that have it, unless `gzip_proxied` says so.
+        pub(crate) via: bool = boolean().or(true),
+        /// Whether `Location`, `Content-Location`, `Refresh` and `Set-Cookie` in its responses are
+        /// rewritten where they name an endpoint or a path that routes have changed.
+        pub(crate) rewrite_location: bool = boolean().or(true),
         /// Idle connections of HTTP/1.1 that are kept, per worker and endpoint; `0`: none.
         pub(crate) idle_connections: usize = integer(0..=10_000).or(256),
         /// How long they are kept: less than the upstream itself keeps them, which is 5s in Node,

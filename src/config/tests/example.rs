@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 45] = [
+const ABSENT_BY_DEFAULT: [&str; 48] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -28,6 +28,7 @@ const ABSENT_BY_DEFAULT: [&str; 45] = [
     "route.cors.expose",
     "route.cors.headers",
     "route.cors.methods",
+    "route.add_prefix",
     "route.host",
     "route.max_body",
     "route.methods",
@@ -46,6 +47,8 @@ const ABSENT_BY_DEFAULT: [&str; 45] = [
     "route.timeouts.request_body",
     "route.timeouts.response_body",
     "route.timeouts.response_head",
+    "route.rewrite",
+    "route.strip_prefix",
     "store",
     "store.ca_file",
     "store.sentinel_username",

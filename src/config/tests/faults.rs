@@ -177,7 +177,7 @@ fn the_environment_is_put_into_strings_and_missed_where_undefined() {
             "3:26: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a \
              default",
             "4:1: unknown key \"new\" in [[upstream]]; known are name, endpoints, protocol, tls, \
-             preserve_host, idle_connections, idle_timeout",
+             preserve_host, via, rewrite_location, idle_connections, idle_timeout",
             "4:7: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a \
              default",
         ],

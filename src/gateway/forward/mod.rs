@@ -12,8 +12,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 
@@ -21,7 +22,10 @@ use super::authorize::Permit;
 use super::body_source::BodySource;
 use super::control::{Phase, Upload};
 use super::exchange::Exchange;
+use super::forwarding::Forwarding;
 use super::gate::{Passed, WebSocketForm};
+use super::plan::Plan;
+use super::public_address::{PublicAddress, Rewriting};
 use super::refusal::Refusal;
 use super::worker::Local;
 use crate::tokens::clock;
@@ -98,7 +102,9 @@ pub(super) async fn forward(
         return match websocket {
             Some(handshake) => {
                 control.go_by(limits.stream_times(None));
-                handshake.accept(reply, plan.timeouts.body)
+                let mut response = handshake.accept(reply, plan.timeouts.body)?;
+                rewrite_addresses(plan, exchange, &permit, &forwarding, response.headers_mut());
+                Ok(response)
             }
             None => Err(Refusal::UpstreamAmbiguous("it switched protocols unasked")),
         };
@@ -107,7 +113,10 @@ pub(super) async fn forward(
         // To a client of HTTP/2 that would say that it has been switched.
         return Err(Refusal::UpstreamAmbiguous("it did not switch protocols"));
     }
-    let (mut head, body) = response::prepare(reply, is_head, takes_trailers)?;
+    let (mut head, body, has_addresses) = response::prepare(reply, is_head, takes_trailers)?;
+    if has_addresses {
+        rewrite_addresses(plan, exchange, &permit, &forwarding, &mut head.headers);
+    }
     if !control.request_is_over() && !control.is_stream() {
         // The upstream may never read the rest of the request. A client that is not told so would
         // send its next request on a connection that is about to be closed.
@@ -129,6 +138,25 @@ pub(super) async fn forward(
         exchange.gateway.register(&control);
     }
     Ok(Response::from_parts(head, BodySource::Upstream { body, silence }))
+}
+
+/// Addresses of the upstream's own become those of keyward.
+#[cold]
+fn rewrite_addresses(
+    plan: &Plan,
+    exchange: &Exchange,
+    permit: &Permit<'_>,
+    forwarding: &Forwarding,
+    headers: &mut HeaderMap,
+) {
+    let route = permit.route();
+    if let Some(upstream) = plan.upstreams.get(route.upstream)
+        && upstream.rewrite_location
+    {
+        let path = exchange.target.as_ref().map_or("/", PathAndQuery::path);
+        let public = PublicAddress::of(forwarding);
+        Rewriting { public, upstream, route, path }.apply(headers);
+    }
 }
 
 /// How long after a call's own deadline keyward waits for the server to say so itself.

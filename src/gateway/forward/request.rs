@@ -10,17 +10,17 @@ use http_body::Body as _;
 
 use super::body::ClientBody;
 use crate::gateway::authorize::Permit;
-use crate::gateway::client_address::ForwardedChain;
-use crate::gateway::connection::{
-    ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
-};
+use crate::gateway::connection::{ClientConnection, X_FORWARDED_PREFIX};
 use crate::gateway::credential::{CredentialSource, X_API_KEY};
+use crate::gateway::dav_destination::DESTINATION;
 use crate::gateway::exchange::Exchange;
+use crate::gateway::forwarding::Forwarding;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
 use crate::tokens::opaque::CredentialForm;
 use crate::upstream::OwnFields;
+use crate::wire::path;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
@@ -38,12 +38,23 @@ pub(super) fn prepare(
 ) -> (Forwarding, bool) {
     let headers = &mut head.headers;
     let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), headers);
+    let stripped = permit.route().path_rules.as_ref().and_then(|rules| rules.stripped());
+    let prefix = stripped.and_then(|prefix| public_prefix(&exchange.client, prefix, headers));
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, headers);
     set_host(plan, permit, headers);
     add_hop(headers, head.version, accepts_trailers);
+    if plan.upstreams.get(permit.route().upstream).is_some_and(|upstream| !upstream.via) {
+        headers.remove(header::VIA);
+    }
     if let Some(target) = permit.target() {
         head.uri = http::Uri::from(target.clone());
+    }
+    if let Some(prefix) = prefix {
+        headers.insert(X_FORWARDED_PREFIX, prefix);
+    }
+    if let Some(destination) = permit.destination() {
+        headers.insert(DESTINATION, destination.clone());
     }
     if !head.extensions.is_empty() {
         head.extensions.clear();
@@ -88,6 +99,22 @@ pub(in crate::gateway) fn add_hop(
     }
     // Behind those that were there before: the order tells the way.
     headers.append(header::VIA, via(version));
+}
+
+/// `X-Forwarded-Prefix`: what was taken away from the beginning of the path, by a trusted proxy and
+/// then by keyward.
+fn public_prefix(
+    client: &ClientConnection,
+    stripped: &str,
+    headers: &HeaderMap,
+) -> Option<HeaderValue> {
+    let said = headers.get(X_FORWARDED_PREFIX).and_then(|said| said.to_str().ok());
+    let is_prefix = |said: &&str| {
+        let is_normal = path::normal_form(said).is_ok_and(|normal| normal == *said);
+        client.origin.trusted_proxies.is_some() && is_normal && !said.contains(',')
+    };
+    let said = said.filter(is_prefix).unwrap_or_default().trim_end_matches('/');
+    HeaderValue::try_from(format!("{said}{stripped}")).ok()
 }
 
 /// keyward's own fields of one request.
@@ -173,69 +200,6 @@ fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
     }
     if let Some(own) = plan.upstream_hosts.get(at) {
         headers.insert(header::HOST, own.clone());
-    }
-}
-
-/// The fields that say where a request came from. Those of an untrusted peer are replaced. Those of
-/// a trusted one stay, and its own address is added. No alias of their names is read.
-pub(in crate::gateway) struct Forwarding {
-    /// The client's address, as keyward itself goes by it. None: it has none.
-    client: Option<HeaderValue>,
-    proto: HeaderValue,
-    host: Option<HeaderValue>,
-    /// None: the client has no address, and nothing was said of another.
-    forwarded_for: Option<HeaderValue>,
-    forwarded: HeaderValue,
-}
-
-impl Forwarding {
-    /// `chain`: what trusted proxies say of the request's way, read from these `headers`.
-    pub(in crate::gateway) fn of(
-        client: &ClientConnection,
-        chain: Option<&ForwardedChain>,
-        headers: &HeaderMap,
-    ) -> Self {
-        let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
-        let ours = Self {
-            client: client.forwarded_for.clone(),
-            proto: client.origin.scheme.value(),
-            forwarded: client.forwarded(host.as_ref()),
-            host,
-            forwarded_for: client.forwarded_for.clone(),
-        };
-        if client.origin.trusted_proxies.is_some() { ours.behind(chain, headers) } else { ours }
-    }
-
-    /// Behind what a trusted proxy said.
-    fn behind(self, chain: Option<&ForwardedChain>, headers: &HeaderMap) -> Self {
-        let said =
-            |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
-        let proto = said(&X_FORWARDED_PROTO, chain.and_then(|chain| chain.proto.as_ref()))
-            .unwrap_or(self.proto);
-        let host =
-            said(&X_FORWARDED_HOST, chain.and_then(|chain| chain.host.as_ref())).or(self.host);
-        let Some(chain) = chain else { return Self { proto, host, ..self } };
-        Self {
-            client: chain.client.clone().or(self.client),
-            forwarded_for: chain.forwarded_for(headers, self.forwarded_for.as_ref()),
-            forwarded: chain.forwarded(headers, host.as_ref(), &proto, &self.forwarded),
-            proto,
-            host,
-        }
-    }
-
-    pub(in crate::gateway) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
-        for (name, value) in [
-            (&X_FORWARDED_FOR, &self.forwarded_for),
-            (&X_REAL_IP, &self.client),
-            (&X_FORWARDED_HOST, &self.host),
-        ] {
-            if let Some(value) = value {
-                field(name, value);
-            }
-        }
-        field(&header::FORWARDED, &self.forwarded);
-        field(&X_FORWARDED_PROTO, &self.proto);
     }
 }
 

@@ -17,10 +17,12 @@ struct Seen {
     encodings: usize,
     is_odd: bool,
     has_challenge: bool,
+    has_addresses: bool,
     hops: HopByHop,
 }
 
 /// Judges a response and makes it fit to be passed on, to a client that takes trailers or does not.
+/// Says whether there may be addresses in it.
 ///
 /// # Errors
 ///
@@ -29,7 +31,7 @@ pub(super) fn prepare(
     reply: Reply,
     is_head: bool,
     takes_trailers: bool,
-) -> Result<(Parts, ReplyBody), Refusal> {
+) -> Result<(Parts, ReplyBody, bool), Refusal> {
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
@@ -65,7 +67,7 @@ pub(super) fn prepare(
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }
-    Ok((head, body))
+    Ok((head, body, seen.has_addresses))
 }
 
 fn look(headers: &HeaderMap) -> Seen {
@@ -82,6 +84,10 @@ fn look(headers: &HeaderMap) -> Seen {
                 seen.hops.note(name);
             }
             18 if *name == header::PROXY_AUTHENTICATE => seen.has_challenge = true,
+            8 if *name == header::LOCATION => seen.has_addresses = true,
+            10 if *name == header::SET_COOKIE => seen.has_addresses = true,
+            16 if *name == header::CONTENT_LOCATION => seen.has_addresses = true,
+            7 if name.as_str() == "refresh" => seen.has_addresses = true,
             _ => {
                 seen.hops.note(name);
             }

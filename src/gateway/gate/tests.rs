@@ -59,7 +59,7 @@ fn judge_without_body(head: &mut Parts) -> Result<Passed, Refused> {
 
 fn judged(head: &mut Parts, has_body: bool) -> Result<Passed, Refused> {
     let ours = FoldedNames::new(["x-user"], ["x-keyward-"]);
-    judge(head, has_body, LIMITS, &ours).map_err(|refusal| match refusal {
+    judge(head, has_body, LIMITS, &ours, RawPaths::Unused).map_err(|refusal| match refusal {
         Refusal::Head(fault) => Refused::Head(fault),
         Refusal::Path(fault) => Refused::Path(fault),
         Refusal::Upgrade => Refused::Upgrade,

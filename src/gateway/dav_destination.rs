@@ -1,0 +1,95 @@
+//! `Destination` of a request that moves or copies (RFC 4918, section 10.3): what it names is
+//! written to, so it is judged as a request of its own, and given to the upstream as the upstream
+//! knows it.
+
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Request, Uri, header};
+
+use super::exchange::Exchange;
+use super::forwarding::Forwarding;
+use super::gate;
+use super::plan::{Plan, RouteSettings};
+use super::public_address::{Authority, PublicAddress};
+use super::refusal::Refusal;
+use super::route::{self, Destination};
+
+pub(super) const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
+/// Whether a request moves or copies to another address.
+pub(super) fn is_asked_for(head: &Parts) -> bool {
+    // Methods have a case, and not every server knows it.
+    let is = |method: &str| head.method.as_str().eq_ignore_ascii_case(method);
+    (is("MOVE") || is("COPY")) && head.headers.contains_key(DESTINATION)
+}
+
+/// The destination of a request on `route`, as the upstream knows it. `permit` says whether its
+/// caller may use the route at a place in the plan for a request with this head, and with which
+/// target, if it is another than the client's.
+///
+/// # Errors
+///
+/// When the caller may not write there, or it is no address of the same upstream.
+pub(super) fn permitted(
+    plan: &Plan,
+    exchange: &Exchange,
+    route: &RouteSettings,
+    head: &Parts,
+    permit: impl FnOnce(usize, &Parts) -> Result<Option<PathAndQuery>, Refusal>,
+) -> Result<Option<Box<HeaderValue>>, Refusal> {
+    let elsewhere = |what: &str| Refusal::forbidden(format!("its Destination {what}"));
+    let mut values = head.headers.get_all(DESTINATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(elsewhere("is there twice"));
+    };
+    let address = value.to_str().ok().and_then(|text| Uri::try_from(text).ok());
+    let address = address.ok_or_else(|| elsewhere("is no address"))?;
+    let is_absolute = match (address.scheme_str(), address.authority()) {
+        (None, None) if address.path().starts_with('/') => false,
+        (Some("http" | "https"), Some(named)) => {
+            let forwarding =
+                Forwarding::of(&exchange.client, exchange.chain.as_deref(), &head.headers);
+            let public = PublicAddress::of(&forwarding);
+            let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            // TLS may end before keyward, so either scheme will do.
+            let read = |text: &str| Authority::read(text, address.scheme_str().unwrap_or_default());
+            let named = read(named.as_str());
+            let is_ours = named.is_some()
+                && [public.authority, host].into_iter().flatten().any(|known| read(known) == named);
+            if !is_ours {
+                return Err(elsewhere("is on another server"));
+            }
+            true
+        }
+        _ => return Err(elsewhere("is no address")),
+    };
+    let mut there = Request::new(()).into_parts().0;
+    there.method.clone_from(&head.method);
+    if let Some(host) = head.headers.get(header::HOST) {
+        there.headers.insert(header::HOST, host.clone());
+    }
+    let target = address.path_and_query().cloned();
+    there.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    if !there.uri.path().is_ascii() {
+        return Err(elsewhere("is no address"));
+    }
+    gate::normalise(&mut there, plan.raw_paths)?;
+    let Destination::Route(at) = route::find(plan, &there.method, &there)? else {
+        return Err(elsewhere("is an address of keyward's own"));
+    };
+    if plan.route(at)?.upstream != route.upstream {
+        return Err(elsewhere("leads to another upstream"));
+    }
+    let target = permit(at, &there)?;
+    let target = target.as_ref().or_else(|| there.uri.path_and_query());
+    let target = target.map_or("/", PathAndQuery::as_str);
+    let value = if is_absolute {
+        let (scheme, host) = plan.asked_at(route.upstream, head.headers.get(header::HOST));
+        format!("{scheme}://{host}{target}")
+    } else {
+        target.to_owned()
+    };
+    let value = HeaderValue::try_from(value).map_err(|_| elsewhere("is no address"))?;
+    Ok(Some(Box::new(value)))
+}
