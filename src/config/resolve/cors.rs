@@ -28,16 +28,6 @@ pub(super) fn resolve(
                        headers";
         spot.fault("expose", message);
     }
-    let is_sent = |name: &String| {
-        ["*", "authorization", "x-api-key", "cookie"]
-            .iter()
-            .any(|one| name.eq_ignore_ascii_case(one))
-    };
-    if !keys.credentials && spot.is_given("headers") && !keys.headers.iter().any(is_sent) {
-        let message = "\"headers\" takes the place of the usual ones, and has no \
-                       \"Authorization\": no page can send a token";
-        spot.warn("headers", message);
-    }
     Some(Arc::new(CorsSettings {
         origins,
         methods: keys.methods,
@@ -46,6 +36,22 @@ pub(super) fn resolve(
         credentials: keys.credentials,
         max_age: keys.max_age,
     }))
+}
+
+/// Warns of headers with which no page can send a token, where one is asked for.
+pub(super) fn check_headers(cors: &CorsSettings, of: &str, findings: &Findings<'_>) {
+    let path = format!("{of}.cors");
+    let spot = findings.table(&path);
+    let is_credential = |name: &String| {
+        let fields = ["*", "authorization", "x-api-key"];
+        fields.iter().any(|field| name.eq_ignore_ascii_case(field))
+    };
+    // With cookies, another field may be the credential.
+    if !cors.credentials && spot.is_given("headers") && !cors.headers.iter().any(is_credential) {
+        let message = "\"headers\" takes the place of the usual ones, and has no \
+                       \"Authorization\": no page can send a token";
+        spot.warn("headers", message);
+    }
 }
 
 /// Reports methods that pages could ask for in vain.

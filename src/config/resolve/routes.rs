@@ -44,6 +44,9 @@ pub(super) fn resolve(
         };
         if let Some(cors) = &cors {
             cors::check_methods(cors, &route.methods, &path, findings);
+            if !route.accept.is_empty() {
+                cors::check_headers(cors, &path, findings);
+            }
         }
         let route = RouteSettings { cors, ..route };
         let (Some(shape), Some(at)) = (shape, spot.at()) else { continue };

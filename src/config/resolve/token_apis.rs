@@ -26,6 +26,9 @@ pub(super) fn resolve(
         let spot = findings.table(&path);
         named.add(keys.name.as_ref(), issuers, findings);
         let cors = cors::resolve(keys.cors, &path, findings);
+        if let Some(cors) = &cors {
+            cors::check_headers(cors, &path, findings);
+        }
         let callers = keys.issuer.unwrap_or_default();
         for caller in &callers {
             find(caller, issuers, "issuer", findings);

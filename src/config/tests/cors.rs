@@ -92,6 +92,14 @@ fn what_browsers_would_ask_for_in_vain_is_named() {
 }
 
 #[test]
+fn a_public_route_needs_no_header_for_a_token() {
+    let text = SMALL.replace("accept = [\"api\"]", "public = true");
+    let text = format!("{text}cors = {{ origins = ['*'], headers = ['X-A'] }}\n");
+    let config = super::read(&text).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
 fn a_token_api_has_a_policy_of_its_own() {
     let text = SMALL.replace("mount = \"/api\"\n", "mount = \"/api\"\ncors.origins = ['null']\n");
     assert_eq!(faults(&text).len(), 1);
