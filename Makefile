@@ -95,7 +95,7 @@ tools:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"
 	command -v chromium >/dev/null || needed="$$needed chromium"
 	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
-	for program in openssl valgrind; do
+	for program in openssl valgrind git wget; do
 	    command -v $$program >/dev/null || needed="$$needed $$program"
 	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
@@ -154,7 +154,7 @@ black-box:
 	# Debian's nginx is where only root's PATH leads.
 	export PATH=$$PATH:/usr/sbin
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
-	    grpc_calls websocket_calls; do
+	    grpc_calls websocket_calls credential_clients; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 

@@ -25,6 +25,21 @@ const TAKEN: &[&str] = &[
     "x-real-ip",
 ];
 
+/// Names that a header with a credential must not have besides: browsers and keyward itself read
+/// other things from them, or the credential is read from them in a way of its own.
+const NO_CREDENTIAL: &[&str] = &["cookie", "origin", "sec-fetch-site", "sec-websocket-protocol"];
+
+/// Reads the name of a header that holds a credential. `Authorization` is free for that.
+pub(super) fn parse_credential_name(text: &str) -> Result<String, String> {
+    if text.eq_ignore_ascii_case("authorization") {
+        return Ok("authorization".to_owned());
+    }
+    if NO_CREDENTIAL.contains(&folded(text).as_str()) {
+        return Err("that name has a meaning of its own".to_owned());
+    }
+    Ok(parse_name(text)?.unwrap_or_default())
+}
+
 /// Reads the name of an identity header: a token of RFC 9110 §5.6.2 that is free; empty: not sent.
 pub(super) fn parse_name(text: &str) -> Result<Option<String>, String> {
     const LONGEST: usize = 128;

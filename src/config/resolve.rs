@@ -5,6 +5,7 @@
 //! comes out is used only if there was no fault.
 
 mod cors;
+mod credentials;
 mod identity_headers;
 mod issuers;
 mod listeners;

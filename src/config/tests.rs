@@ -131,6 +131,8 @@ fn what_is_absent_has_its_default() {
         cors: None,
         accept: vec!["api".into()],
         path_rules: None,
+        credentials: None,
+        challenge: None,
         forward_credential: false,
         limits: RouteLimits {
             response_head: Limit {

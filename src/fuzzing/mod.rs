@@ -10,6 +10,7 @@
 //! | `path` | a request's path |
 //! | `fields` | field lines, `Name: value` each, ended by a line feed |
 //! | `forwarding` | as `fields`: what a client says of where its request came from |
+//! | `credential_places` | a query, a line feed, and as `fields` |
 //! | `gate` | an HTTP/1 request as a client sends it |
 //! | `round_trip` | the same |
 //! | `origin` | an item of `cors.origins`, a line feed, and the origin of a request |
@@ -18,6 +19,7 @@
 //! | `config` | a configuration |
 
 mod config;
+mod credential_places;
 mod exchange;
 mod field_lines;
 mod fields;
@@ -46,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "path", run: path::run },
     Target { name: "fields", run: fields::run },
     Target { name: "forwarding", run: forwarding::run },
+    Target { name: "credential_places", run: credential_places::run },
     Target { name: "gate", run: gate::run },
     Target { name: "origin", run: origin::run },
     Target { name: "round_trip", run: round_trip::run },

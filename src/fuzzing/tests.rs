@@ -218,6 +218,11 @@ fn a_client_does_not_say_where_it_comes_from() {
 }
 
 #[test]
+fn a_credential_is_one_wherever_it_is_and_is_gone_before_the_upstream() {
+    run("credential_places", 20_000);
+}
+
+#[test]
 fn what_passes_the_gate_has_one_reading() {
     run("gate", 20_000);
 }

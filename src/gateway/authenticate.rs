@@ -8,12 +8,13 @@
 
 use std::rc::Rc;
 
-use http::header::HeaderMap;
+use http::request::Parts;
 
 use super::admitted::Admitted;
 use super::connection::Credential;
 use super::control::Holder;
 use super::credential::{CredentialField, CredentialSource, presented};
+use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
 use super::plan::RouteSettings;
 use super::refusal::Refusal;
@@ -32,12 +33,23 @@ pub(super) async fn caller(
     exchange: &mut Exchange,
     route: &RouteSettings,
     source: CredentialSource,
-    headers: &HeaderMap,
+    head: &Parts,
+    is_websocket: bool,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
     if route.accept.is_empty() {
         return Ok(None);
     }
-    let admitted = admit(local, exchange, source, headers).await?;
+    let admitted = match &route.credentials {
+        None => {
+            let (token, field) = presented(&head.headers, source)?;
+            admit(local, exchange, token, field).await?
+        }
+        // Boxed, as most routes have none, and every connection reserves memory for the futures of
+        // its requests.
+        Some(places) => {
+            Box::pin(admit_from(local, exchange, places, source, head, is_websocket)).await?
+        }
+    };
     if !admitted.caller.token.power().opens_routes() {
         let cause = "it is a login or a bootstrap token, which makes calls of token APIs and opens \
                      no route";
@@ -46,16 +58,31 @@ pub(super) async fn caller(
     Ok(Some(admitted))
 }
 
+/// Finds the credential of a request in the places that its route names, and checks it.
+async fn admit_from(
+    local: &Local,
+    exchange: &mut Exchange,
+    places: &CredentialPlaces,
+    source: CredentialSource,
+    head: &Parts,
+    is_websocket: bool,
+) -> Result<Rc<Admitted>, Refusal> {
+    let presented = places.presented(head, &local.plan.reading(source, is_websocket))?;
+    let (client, chain) = (&exchange.client, exchange.chain.as_deref());
+    places.judge_page(presented.field, head, is_websocket, client, chain)?;
+    exchange.credential_field = presented.field;
+    admit(local, exchange, &presented.token, presented.field).await
+}
+
 /// Checks the credential of a request.
 pub(super) async fn admit(
     local: &Local,
     exchange: &mut Exchange,
-    source: CredentialSource,
-    headers: &HeaderMap,
+    token: &[u8],
+    field: CredentialField,
 ) -> Result<Rc<Admitted>, Refusal> {
     let gateway = Rc::clone(&exchange.gateway);
     let gateway = &*gateway;
-    let (token, field) = presented(headers, source)?;
     let (length, limit) = (token.len(), local.plan.token_limit);
     if length > limit {
         return Err(Refusal::CredentialTooLong { length, limit });

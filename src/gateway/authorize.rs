@@ -12,6 +12,7 @@ use super::authenticate;
 use super::credential::CredentialSource;
 use super::dav_destination;
 use super::exchange::Exchange;
+use super::gate::WebSocketForm;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
 use super::plan::{Plan, RouteSettings, TenantRule};
@@ -70,6 +71,7 @@ pub(super) async fn permitted<'a>(
     exchange: &mut Exchange,
     at: usize,
     head: &Parts,
+    websocket: Option<WebSocketForm>,
 ) -> Result<Permit<'a>, Refusal> {
     let plan = &local.plan;
     let route = plan.route(at)?;
@@ -81,7 +83,8 @@ pub(super) async fn permitted<'a>(
         exchange.target = spelling.logged();
     }
     let source = plan.credential_source(at);
-    let caller = authenticate::caller(local, exchange, route, source, &head.headers).await?;
+    let is_websocket = websocket.is_some();
+    let caller = authenticate::caller(local, exchange, route, source, head, is_websocket).await?;
     let mut permit = permit(plan, route, source, caller, head)?;
     if dav_destination::is_asked_for(head) {
         let there = |at: usize, head: &Parts| {

@@ -1,7 +1,8 @@
 //! The credential of a request, read from its header fields.
 //!
 //! A credential comes in `Authorization: Bearer`. On routes that accept a token API of style
-//! `accounts` its keys also come in `X-API-Key`; on other routes that field is not read.
+//! `accounts` its keys also come in `X-API-Key`; on other routes that field is not read. Routes
+//! that take it from further places read them with `credential_places`.
 
 use http::header::{self, HeaderMap, HeaderName};
 
@@ -19,11 +20,26 @@ pub(super) enum CredentialSource {
 
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CredentialField {
+    /// `Authorization: Bearer`.
     Authorization,
+    /// `X-API-Key`, which takes the keys of `accounts` alone.
     ApiKey,
+    /// A header that the route names.
+    Header,
+    /// `Authorization: Basic`.
+    Basic,
+    /// `Sec-WebSocket-Protocol`.
+    WebSocketProtocol,
+    Cookie,
+    /// A parameter of the query.
+    Query,
 }
+
+/// The value of the one `Authorization` field.
+pub(super) struct AuthorizationValue<'a>(&'a [u8]);
 
 /// The one credential of a request. Two are refused: keyward and the upstream could each go by
 /// another one.
@@ -46,14 +62,14 @@ pub(super) fn presented(
     match (keys.next(), keys.next(), bearer) {
         (None, _, token) => Ok((token?, CredentialField::Authorization)),
         (Some(_), Some(_), _) => {
-            Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once" })
+            Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once".into() })
         }
         // No `Authorization`, or one of another scheme, which is not read.
         (Some(key), None, Err(Refusal::NoCredential { .. })) => {
             Ok((key.as_bytes().trim_ascii(), CredentialField::ApiKey))
         }
         (Some(_), None, _) => {
-            let cause = "it has both X-API-Key and Authorization: Bearer";
+            let cause = "it has both X-API-Key and Authorization: Bearer".into();
             Err(Refusal::AmbiguousCredential { cause })
         }
     }
@@ -62,27 +78,48 @@ pub(super) fn presented(
 /// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme in any case, RFC
 /// 9110, section 11.1). Its characters are not checked: what is no token has no record or
 /// signature.
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(field) = fields.next() else { return Err(Refusal::NoCredential { cause: None }) };
-    if fields.next().is_some() {
-        return Err(Refusal::AmbiguousCredential { cause: "it has Authorization more than once" });
-    }
-    let field = field.as_bytes();
-    let (scheme, token) = match field.iter().position(|&byte| byte == b' ') {
-        Some(space) => field.split_at(space),
-        None => (field, &[][..]),
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
+    let Some(field) = authorization(headers)? else {
+        return Err(Refusal::NoCredential { cause: None });
     };
+    let (scheme, token) = field.scheme();
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        // The field is not repeated: without a scheme, it may be the token.
-        let cause = "its Authorization field does not begin with \"Bearer \"";
-        return Err(Refusal::NoCredential { cause: Some(cause) });
+        return Err(no_bearer());
     }
-    let token = token.trim_ascii();
     if token.is_empty() {
         return Err(Refusal::BadCredential(Refused::Empty));
     }
     Ok(token)
+}
+
+/// The one `Authorization` field, if there is one.
+pub(super) fn authorization(
+    headers: &HeaderMap,
+) -> Result<Option<AuthorizationValue<'_>>, Refusal> {
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Ok(None) };
+    if fields.next().is_some() {
+        let cause = "it has Authorization more than once".into();
+        return Err(Refusal::AmbiguousCredential { cause });
+    }
+    Ok(Some(AuthorizationValue(field.as_bytes())))
+}
+
+impl<'a> AuthorizationValue<'a> {
+    /// The scheme, and what follows it without white space around it.
+    pub(super) fn scheme(&self) -> (&'a [u8], &'a [u8]) {
+        let (scheme, rest) = match self.0.iter().position(|&byte| byte == b' ') {
+            Some(space) => self.0.split_at(space),
+            None => (self.0, &[][..]),
+        };
+        (scheme, rest.trim_ascii())
+    }
+}
+
+/// `Authorization` is of another scheme. It is not repeated: without a scheme, it may be the token.
+pub(super) const fn no_bearer() -> Refusal {
+    let cause = "its Authorization field does not begin with \"Bearer \"";
+    Refusal::NoCredential { cause: Some(cause) }
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use super::admitted::Admitted;
+use super::challenge::RouteChallenge;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::control::{Control, Ending};
 use super::cors_policy::CorsFields;
+use super::credential::CredentialField;
 use super::gate::is_grpc;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
@@ -49,6 +51,8 @@ pub(super) struct Exchange {
     /// What is put on the answer, of whatever kind, where a policy says what pages of other origins
     /// may do.
     pub(super) cors: Option<Box<CorsFields>>,
+    /// Where the credential was found.
+    pub(super) credential_field: CredentialField,
     /// The caller, once its credential was found good.
     pub(super) admitted: Option<Rc<Admitted>>,
     pub(super) upstream_took: Option<Duration>,
@@ -96,6 +100,7 @@ impl Exchange {
             is_grpc: false,
             route: None,
             cors: None,
+            credential_field: CredentialField::Authorization,
             admitted: None,
             upstream_took: None,
             refusal: None,
@@ -122,6 +127,11 @@ impl Exchange {
 
     pub(super) fn id_text(&self) -> &str {
         self.id.to_str().unwrap_or_default()
+    }
+
+    /// How its route asks for a credential, where it says so.
+    pub(super) fn route_challenge(&self) -> Option<&RouteChallenge> {
+        self.local.plan.routes.get(self.route?)?.challenge.as_deref()
     }
 
     /// The client's address: as trusted proxies say, or of the connection. None: it has none.

@@ -17,8 +17,9 @@ use super::control::Control;
 use super::cors;
 use super::cors_policy::CorsFields;
 use super::credential::{CredentialField, CredentialSource, presented};
+use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
-use super::gate::{self, HeadLimits};
+use super::gate::{self, HeadLimits, WebSocketForm};
 use super::manage::{self, TokenApiCall};
 use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
@@ -67,10 +68,10 @@ pub async fn explain(
     let plan = &local.plan;
     let judged = gate::judge(&mut head, has_body, limits, &plan.identity.ours, plan.raw_paths);
     let followed = match judged {
-        Ok(_) => {
+        Ok(passed) => {
             head.uri.path().clone_into(&mut explanation.path);
             explanation.host = head.headers.get(header::HOST).map(text);
-            follow(&local, &mut exchange, &head, &mut explanation).await
+            follow(&local, &mut exchange, &head, passed.websocket, &mut explanation).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -79,7 +80,7 @@ pub async fn explain(
         explanation.reason = Some(refusal.reason().as_str().to_owned());
         explanation.cause = Some(refusal.cause());
         explanation.detail = Some(refusal.detail());
-        explanation.challenge = refusal.challenge().map(Cow::into_owned);
+        explanation.challenge = refusal.challenge(exchange.route_challenge()).map(Cow::into_owned);
         if let Refusal::MethodNotAllowed { allow } = refusal {
             explanation.allow = Some(allow);
         }
@@ -96,6 +97,7 @@ async fn follow(
     local: &Local,
     exchange: &mut Exchange,
     head: &Parts,
+    websocket: Option<WebSocketForm>,
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
@@ -115,7 +117,7 @@ async fn follow(
         Destination::Own(OwnPath::TokenApi(at)) => {
             let call = TokenApiCall::new(plan, at, head)?;
             explanation.answered_by = Some(format!("the token API {:?}", call.token_api.name));
-            explanation.credential = described(local, CredentialSource::Bearer, &head.headers);
+            explanation.credential = in_usual_place(local, CredentialSource::Bearer, head);
             if let Err(refusal) = manage::permitted(local, exchange, &call, head).await {
                 let answer = call.refused(&refusal);
                 explanation.status = Some(answer.status.as_u16());
@@ -129,10 +131,13 @@ async fn follow(
             let route = plan.route(at)?;
             explanation.route = Some(explained(plan, route));
             if !route.accept.is_empty() {
-                explanation.credential =
-                    described(local, plan.credential_source(at), &head.headers);
+                let source = plan.credential_source(at);
+                explanation.credential = match &route.credentials {
+                    None => in_usual_place(local, source, head),
+                    Some(places) => in_named_place(local, places, source, head, websocket),
+                };
             }
-            let permit = permitted(local, exchange, at, head).await?;
+            let permit = permitted(local, exchange, at, head, websocket).await?;
             route.limits.check_length(length(&head.headers))?;
             explanation.decision = Decision::Forwarded;
             explanation.identity_headers = permit.identity().iter().map(field).collect();
@@ -158,22 +163,51 @@ fn field((name, value): &(HeaderName, HeaderValue)) -> ExplainedHeader {
 }
 
 /// Where the credential came from and what it claims to be; `None`: there is none, or several.
-fn described(
+fn in_usual_place(
     local: &Local,
     source: CredentialSource,
-    headers: &HeaderMap,
+    head: &Parts,
 ) -> Option<ExplainedCredential> {
-    let (token, field) = presented(headers, source).ok()?;
+    let (token, field) = presented(&head.headers, source).ok()?;
     let source = match field {
-        CredentialField::Authorization => "Authorization: Bearer",
         CredentialField::ApiKey => "X-API-Key",
+        _ => "Authorization: Bearer",
     };
+    Some(described(local, token, source.to_owned()))
+}
+
+/// The same, on a route that names the places of credentials.
+fn in_named_place(
+    local: &Local,
+    places: &CredentialPlaces,
+    source: CredentialSource,
+    head: &Parts,
+    websocket: Option<WebSocketForm>,
+) -> Option<ExplainedCredential> {
+    let reading = local.plan.reading(source, websocket.is_some());
+    let presented = places.presented(head, &reading).ok()?;
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    let source = match presented.field {
+        CredentialField::Authorization => "Authorization: Bearer".to_owned(),
+        CredentialField::ApiKey => "X-API-Key".to_owned(),
+        CredentialField::Header => {
+            places.header_in(&head.headers).map(ToString::to_string).unwrap_or_default()
+        }
+        CredentialField::Basic => "Authorization: Basic".to_owned(),
+        CredentialField::WebSocketProtocol => "Sec-WebSocket-Protocol".to_owned(),
+        CredentialField::Cookie => format!("the cookie {:?}", name(&places.cookie)),
+        CredentialField::Query => format!("the parameter {:?} of the query", name(&places.query)),
+    };
+    Some(described(local, &presented.token, source))
+}
+
+fn described(local: &Local, token: &[u8], source: String) -> ExplainedCredential {
     let form = match local.plan.opaque.form_of(token) {
         CredentialForm::Opaque(api) => format!("a key with the prefix of {:?}", api.token_api),
         CredentialForm::Signed if token.starts_with(JWT_BEGINS.as_bytes()) => "a JWT".to_owned(),
         CredentialForm::Signed => "neither a JWT nor a key with a configured prefix".to_owned(),
     };
-    Some(ExplainedCredential { source: source.to_owned(), form, holder: None })
+    ExplainedCredential { source, form, holder: None }
 }
 
 fn holder(admitted: &Admitted) -> ExplainedHolder {

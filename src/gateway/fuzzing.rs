@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
+use http::header::{self, HeaderName};
 use http::request::Parts;
 
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
+use super::credential_places::{CredentialPlaces, Reading};
 use super::forward::request::{add_hop, clean};
 use super::forwarding::Forwarding;
 use super::gate::judge;
@@ -14,11 +16,15 @@ pub(crate) use super::gate::{HeadLimits, Passed, WebSocketForm};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::spelling::RawPaths;
+use crate::tokens::opaque::OpaqueApis;
 use crate::wire::fields::FoldedNames;
 
 /// The inner parts, with identity headers of two kinds: of keyward's own prefix, and of another.
 pub(crate) struct Gateway {
     rules: IdentityRules,
+    /// Every place in which a route can take a credential.
+    places: CredentialPlaces,
+    opaque: OpaqueApis,
 }
 
 impl Gateway {
@@ -29,7 +35,35 @@ impl Gateway {
             request_id: Some("x-request-id".to_owned()),
             ..IdentityNames::default()
         };
-        Ok(Self { rules: IdentityRules::new(&names)? })
+        let places = CredentialPlaces {
+            headers: vec![
+                HeaderName::from_static("x-api-key"),
+                HeaderName::from_static("private-token"),
+                header::AUTHORIZATION,
+            ],
+            basic: true,
+            websocket_protocol: true,
+            cookie: Some("token".to_owned()),
+            query: Some("access_token".to_owned()),
+            origins: Vec::new(),
+        };
+        Ok(Self { rules: IdentityRules::new(&names)?, places, opaque: OpaqueApis::default() })
+    }
+
+    /// The token of a WebSocket handshake with this head, or the reason of its refusal.
+    pub(crate) fn credential(&self, head: &Parts) -> Result<Vec<u8>, &'static str> {
+        let reading = Reading {
+            opaque: &self.opaque,
+            token_limit: 4096,
+            takes_account_keys: true,
+            is_websocket: true,
+        };
+        let presented = self.places.presented(head, &reading);
+        presented.map(|found| found.token.to_vec()).map_err(|fault| fault.reason().as_str())
+    }
+
+    pub(crate) fn remove_credentials(&self, head: &mut Parts) {
+        self.places.remove(&mut head.headers, &mut head.uri);
     }
 
     pub(crate) fn ours(&self) -> &FoldedNames {

@@ -16,7 +16,7 @@ use super::authenticate::admit;
 use super::body_source::BodySource;
 use super::connection::PeerAddress;
 use super::control::{Control, Phase};
-use super::credential::CredentialSource;
+use super::credential::{CredentialSource, presented};
 use super::exchange::Exchange;
 use super::exchange_times::ExchangeTimes;
 use super::forward::{ClientBody, until};
@@ -148,7 +148,8 @@ pub(super) async fn permitted(
     match token_api.face.credential(call.path) {
         CredentialNeed::None => Ok(None),
         CredentialNeed::Own | CredentialNeed::Session => {
-            let admitted = admit(local, exchange, CredentialSource::Bearer, &head.headers).await?;
+            let (token, field) = presented(&head.headers, CredentialSource::Bearer)?;
+            let admitted = admit(local, exchange, token, field).await?;
             let name = &token_api.name;
             if !token_api.callers.take(&admitted.caller, name) {
                 let of = admitted.caller.token.token_api();

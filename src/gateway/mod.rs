@@ -18,12 +18,14 @@ mod allowed_origin;
 mod authenticate;
 mod authorize;
 mod body_source;
+mod challenge;
 mod client_address;
 mod connection;
 mod control;
 mod cors;
 mod cors_policy;
 mod credential;
+mod credential_places;
 mod dav_destination;
 mod exchange;
 mod exchange_times;
@@ -64,11 +66,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 pub use allowed_origin::AllowedOrigin;
+pub use challenge::{ChallengeScheme, DEFAULT_REALM, RouteChallenge};
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
 };
 pub use control::{Control, Ending, Phase, Tunnel};
 pub use cors_policy::CorsSettings;
+pub use credential_places::{CredentialPlaces, PageOrigin};
 pub use explain::explain;
 pub use forward::carry;
 pub use gate::HeadLimits;
@@ -189,7 +193,7 @@ async fn answer(
             Box::pin(manage::call(local, exchange, at, head, body)).await
         }
         Destination::Route(at) => {
-            let permit = authorize::permitted(local, exchange, at, &head).await?;
+            let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
             forward::forward(local, exchange, permit, passed, head, body).await
         }
     }

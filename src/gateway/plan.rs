@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
+use super::challenge::RouteChallenge;
 use super::cors_policy::{CorsPolicies, CorsSettings};
 use super::credential::CredentialSource;
+use super::credential_places::{CredentialPlaces, Reading};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
@@ -125,6 +127,10 @@ pub struct RouteSettings {
     pub accept: Vec<Arc<str>>,
     /// What the upstream gets instead of the path's normal form, if anything.
     pub path_rules: Option<Box<PathRules>>,
+    /// Where it takes credentials from besides `Authorization: Bearer`, if it does.
+    pub credentials: Option<Box<CredentialPlaces>>,
+    /// How it asks for a credential, where it does not do as usual.
+    pub challenge: Option<Box<RouteChallenge>>,
     /// Whether the credential goes on to the upstream.
     pub forward_credential: bool,
     /// How long its exchanges may take, and how large their requests may be.
@@ -307,7 +313,17 @@ impl Plan {
         (if is_tls { "https" } else { "http" }, host)
     }
 
-    /// Where the route takes credentials from.
+    /// How credentials are read in the places that a route names.
+    pub(super) fn reading(&self, source: CredentialSource, is_websocket: bool) -> Reading<'_> {
+        Reading {
+            opaque: &self.opaque,
+            token_limit: self.token_limit,
+            takes_account_keys: source == CredentialSource::BearerOrApiKey,
+            is_websocket,
+        }
+    }
+
+    /// Where the route takes credentials from, unless it names places itself.
     pub(super) fn credential_source(&self, at: usize) -> CredentialSource {
         if self.takes_api_key_field.get(at).copied().unwrap_or_default() {
             CredentialSource::BearerOrApiKey

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
+use super::challenge::{Challenge, RouteChallenge};
 use super::head_fault::HeadFault;
 use crate::api::FaceError;
 use crate::telemetry::Reason;
@@ -42,7 +43,7 @@ pub(crate) enum Refusal {
     },
     /// It has two credentials, or one that could be read in two ways.
     AmbiguousCredential {
-        cause: &'static str,
+        cause: Cow<'static, str>,
     },
     BadCredential(Refused),
     /// keyward has no key of the outside issuer that the token names, or only keys that are too
@@ -53,6 +54,10 @@ pub(crate) enum Refusal {
     CredentialTooLong {
         length: usize,
         limit: usize,
+    },
+    /// A browser sent its credential of its own accord, for a page that may not make this request.
+    CrossOrigin {
+        cause: &'static str,
     },
     /// Its credential is good, but not of a token API or an issuer that the route accepts.
     NotAccepted {
@@ -144,6 +149,9 @@ impl Refusal {
             Self::OriginNotAllowed { .. } => {
                 (403, Reason::OriginNotAllowed, "pages of this origin are not let in")
             }
+            Self::CrossOrigin { .. } => {
+                (403, Reason::CrossOrigin, "the request comes from a page of another origin")
+            }
             Self::Overloaded => (503, Reason::Overloaded, "too many open connections"),
             Self::Store(_) => {
                 (503, Reason::StoreUnavailable, "the service is temporarily unavailable")
@@ -191,31 +199,27 @@ impl Refusal {
         }
     }
 
-    /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one.
-    pub(crate) fn challenge(&self) -> Option<Cow<'static, str>> {
+    /// The value of `WWW-Authenticate`, where RFC 6750, section 3, asks for one. `own`: how the
+    /// route words it.
+    pub(crate) fn challenge(&self, own: Option<&RouteChallenge>) -> Option<Cow<'static, str>> {
         let challenge = match self {
-            Self::Forbidden { scope: Some(scope), .. } => {
-                let challenge = r#"Bearer realm="keyward", error="insufficient_scope", scope="#;
-                return Some(format!(r#"{challenge}"{scope}""#).into());
-            }
-            // A preflight has no credential that another could replace.
-            Self::Face(FaceError::RegistrationClosed) | Self::OriginNotAllowed { .. } => {
-                return None;
-            }
+            Self::Forbidden { scope, .. } => Challenge::InsufficientScope(scope.as_deref()),
+            // None of these could be answered with another credential.
+            Self::Face(FaceError::RegistrationClosed)
+            | Self::CrossOrigin { .. }
+            | Self::OriginNotAllowed { .. } => return None,
             Self::NoCredential { .. }
-            | Self::Face(FaceError::NoCredential | FaceError::WrongLogin) => {
-                r#"Bearer realm="keyward""#
-            }
+            | Self::Face(FaceError::NoCredential | FaceError::WrongLogin) => Challenge::Missing,
             Self::AmbiguousCredential { .. } | Self::Face(FaceError::AmbiguousCredential) => {
-                r#"Bearer realm="keyward", error="invalid_request""#
+                Challenge::InvalidRequest
             }
             _ => match self.status() {
-                StatusCode::UNAUTHORIZED => r#"Bearer realm="keyward", error="invalid_token""#,
-                StatusCode::FORBIDDEN => r#"Bearer realm="keyward", error="insufficient_scope""#,
+                StatusCode::UNAUTHORIZED => Challenge::InvalidToken,
+                StatusCode::FORBIDDEN => Challenge::InsufficientScope(None),
                 _ => return None,
             },
         };
-        Some(challenge.into())
+        Some(challenge.text(own))
     }
 
     /// The cause for the log, in words for the operator: never a token.
@@ -223,9 +227,10 @@ impl Refusal {
         match self {
             Self::BadCredential(refused) => refused.to_string(),
             Self::KeysMissing(fault) => fault.to_string(),
-            Self::NoCredential { cause: Some(cause) } | Self::AmbiguousCredential { cause } => {
+            Self::NoCredential { cause: Some(cause) } | Self::CrossOrigin { cause } => {
                 (*cause).to_owned()
             }
+            Self::AmbiguousCredential { cause } => cause.clone().into_owned(),
             Self::CredentialTooLong { length, limit } => format!(
                 "it has {length} bytes, more than the {limit} that \"token\" in [limits] allows"
             ),

@@ -258,7 +258,8 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     // A token API may have another status for it.
     let status = response.status();
     let headers = response.headers_mut();
-    if let Some(Ok(challenge)) = refusal.challenge().map(|text| HeaderValue::try_from(&*text)) {
+    let challenge = refusal.challenge(exchange.route_challenge());
+    if let Some(Ok(challenge)) = challenge.map(|text| HeaderValue::try_from(&*text)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {

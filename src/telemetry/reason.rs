@@ -41,6 +41,8 @@ reasons! {
     BrokenBody = "broken_body",
     /// The client left before the response was complete.
     ClientGone = "client_gone",
+    /// A browser sent the credential of its own accord, for a page that may not make the request.
+    CrossOrigin = "cross_origin",
     /// The token has expired.
     Expired = "expired",
     /// The credential is good, and does not allow this request.

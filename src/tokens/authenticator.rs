@@ -43,6 +43,9 @@ pub enum Refused {
     /// Nothing follows the scheme.
     #[error("it is empty: \"Bearer\" must be followed by a token")]
     Empty,
+    /// The place in which it came is malformed; the text says how.
+    #[error("it cannot be read: {0}")]
+    Malformed(&'static str),
     /// It came in a field for the keys of some token APIs, and has the prefix of none of them.
     #[error(
         "it is unknown: X-API-Key takes the API keys of token APIs of style \"accounts\", and it \

@@ -129,6 +129,19 @@ impl OpaqueApis {
         Self(apis)
     }
 
+    /// Whether a text has the form of a token: a prefix and the length that belongs to it, or the
+    /// parts of a JWT. Says nothing of whether it is good.
+    #[must_use]
+    pub fn is_like_token(&self, text: &[u8]) -> bool {
+        match self.form_of(text) {
+            CredentialForm::Opaque(api) => api.format.parts(text).is_some(),
+            CredentialForm::Signed => {
+                let dots = text.iter().filter(|&&byte| byte == b'.').count();
+                text.starts_with(JWT_BEGINS.as_bytes()) && dots == 2
+            }
+        }
+    }
+
     /// The form of a credential. Without a known prefix it is to be checked as a JWT.
     #[must_use]
     pub fn form_of(&self, token: &[u8]) -> CredentialForm<'_> {

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::{Act, Client, Plan, Reply, TestUser, Upstream, World};
 
 /// Text that occurs nowhere else, in the form of tokens and as long as tokens.
@@ -111,6 +114,54 @@ fn send_everywhere(world: &World, token: &str) -> Vec<String> {
     answers
 }
 
+/// A route that takes credentials from everywhere.
+const EVERYWHERE: &str = "path = \"/placed/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
+                          challenge = \"basic\"\ncredentials = { basic = true, \
+                          websocket_protocol = true, cookie = \"token\", query = \"access_token\", \
+                          headers = [\"X-API-Key\", \"Authorization\"] }";
+
+/// What clients may make of a token for Basic.
+fn user_infos(token: &str) -> [String; 3] {
+    [format!("a:{token}"), format!("{token}:"), format!("{token}:{token}")]
+        .map(|user_info| STANDARD.encode(user_info))
+}
+
+/// Sends one token in each place of [`EVERYWHERE`], alone and beside another one; returns every
+/// answer. None may repeat it, those of an upstream that echoes neither.
+fn send_in_each_place(world: &World, token: &str) -> Vec<String> {
+    const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+                             Sec-WebSocket-Version: 13\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let mut fields = vec![
+        format!("Authorization: {token}\r\n"),
+        format!("X-API-Key: {token}\r\n"),
+        format!("X-API-Key: {token}\r\nX-API-Key: {token}\r\n"),
+        format!("Cookie: a=1; token={token}\r\n"),
+        format!("Cookie: token={token}; token={token}\r\nSec-Fetch-Site: cross-site\r\n"),
+        format!("Sec-WebSocket-Protocol: bearer, {token}\r\n"),
+        format!("{HANDSHAKE}Sec-WebSocket-Protocol: bearer, {token}, chat\r\n"),
+        format!("{HANDSHAKE}Cookie: token={token}\r\nOrigin: https://evil.example\r\n"),
+    ];
+    fields.extend(user_infos(token).map(|encoded| format!("Authorization: Basic {encoded}\r\n")));
+    let queries = [
+        String::new(),
+        format!("?access_token={token}"),
+        format!("?a=1&%61ccess_token={token}&b"),
+        format!("?a=1;access_token={token}"),
+    ];
+    let mut answers = Vec::new();
+    for method in ["GET", "POST"] {
+        for query in &queries {
+            let head = format!("{method} /placed/ok{query} HTTP/1.1\r\nHost: a.example\r\n");
+            answers.push(send(world, &format!("{head}\r\n")));
+            for field in &fields {
+                answers.push(send(world, &format!("{head}{field}\r\n")));
+            }
+        }
+    }
+    answers
+}
+
 /// Every file below the folder, the outputs of the process among them.
 fn files(folder: &Path, visit: &mut dyn FnMut(&Path, &[u8])) {
     for entry in std::fs::read_dir(folder).expect("a folder can be read").flatten() {
@@ -135,16 +186,22 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     let upstream = Upstream::start();
     upstream.answer("/private/close", Reply::acts([Act::Close]));
     upstream.answer("/private/garbage", Reply::bytes("garbage\r\n\r\n"));
-    let mut world = Plan::usual(&upstream).set("log", "level", "\"trace\"").start();
+    let mut world =
+        Plan::usual(&upstream).route(EVERYWHERE).set("log", "level", "\"trace\"").start();
     let bootstrap = world.bootstrap(TestUser::ALICE, 3);
     let alice = world.api(TestUser::ALICE).mint(&bootstrap);
     let revoked = world.api(TestUser::ALICE).mint(&alice.token);
     assert_eq!(world.status_with(&revoked.token), 200);
     assert_eq!(world.api(TestUser::ALICE).revoke(&revoked.token).status, 200);
     let good = [bootstrap, alice.token.clone(), revoked.token.clone()];
-    let marks = marks(&good);
+    let mut marks = marks(&good);
+    let tokens = || good.iter().map(String::as_str).chain(BAD);
+    marks.extend(tokens().flat_map(user_infos));
 
-    for token in good.iter().map(String::as_str).chain(BAD) {
+    for token in tokens() {
+        for answer in send_in_each_place(&world, token) {
+            assert_clean("an answer", &answer, &marks);
+        }
         for answer in send_everywhere(&world, token) {
             if is_ours(&answer) {
                 assert_clean("an answer", &answer, &marks);

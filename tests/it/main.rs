@@ -30,6 +30,7 @@ mod client_address;
 mod concurrency;
 mod connection_limit;
 mod cors;
+mod credentials;
 mod drain;
 mod durability;
 mod early_answers;

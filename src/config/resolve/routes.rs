@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 
 use super::cors;
+use super::credentials;
 use super::names::find;
 use super::route_limits;
 use crate::config::pattern::{PathPattern, Segment};
@@ -107,7 +108,7 @@ fn route(
         );
     }
     if keys.public {
-        for key in ["accept", "require"] {
+        for key in ["accept", "require", "credentials", "challenge", "realm"] {
             if spot.is_given(key) {
                 let message = format!(
                     "a public route asks for no credential: leave out either \"public\" or {key:?}"
@@ -122,6 +123,9 @@ fn route(
              \"public = true\"",
         );
     }
+    let credentials = credentials::places(keys.credentials, spot);
+    let is_basic_read = credentials.as_ref().is_some_and(|places| places.basic);
+    let challenge = credentials::challenge(keys.challenge, keys.realm, is_basic_read, spot);
     // A wrong host would count as any, and seem to collide with a route for any host.
     let methods = keys.methods.unwrap_or_default();
     if spot.is_wrong("host") || (spot.is_given("methods") && methods.is_empty()) {
@@ -138,6 +142,8 @@ fn route(
         cors: None,
         path_rules,
         accept: accept.into_iter().map(|name| name.value).collect(),
+        credentials,
+        challenge,
         forward_credential: keys.forward_credential,
         limits: route_limits::of_route(limits, &keys.timeouts, keys.max_body),
         require: requirements(keys.require),

@@ -4,6 +4,7 @@
 
 mod claims;
 mod cors;
+mod credentials;
 mod files;
 mod identity_headers;
 mod issuer;
@@ -15,6 +16,7 @@ mod token_api;
 mod upstream;
 
 pub(super) use cors::CorsKeys;
+pub(super) use credentials::CredentialKeys;
 pub(super) use identity_headers::IdentityHeaderKeys;
 pub(super) use issuer::{ClaimKeys, IssuerTable};
 pub(super) use listener::ListenerKeys;

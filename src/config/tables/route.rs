@@ -7,10 +7,11 @@ use http::Method;
 
 use super::claims::Claims;
 use super::cors::CorsKeys;
+use super::credentials::{CredentialKeys, REALM};
 use super::texts::{Name, empty, method, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::domain::ClaimRule;
-use crate::gateway::{ForwardPath, HostRule};
+use crate::gateway::{ChallengeScheme, DEFAULT_REALM, ForwardPath, HostRule};
 use crate::settings::key::{KindExt as _, table};
 use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text, words};
 use crate::settings::list::{At, filled, one_or_list};
@@ -49,6 +50,15 @@ settings! {
         pub(crate) public: bool = boolean().or(false),
         /// The names of the token APIs and issuers whose tokens open it; required, unless `public`.
         pub(crate) accept: Option<Vec<Name>> = filled(GRANTOR).unique().optional(),
+        /// Where credentials come from besides `Authorization: Bearer`. Absent: from nowhere else.
+        pub(crate) credentials: CredentialKeys = table(),
+        /// How a client without a good credential is asked for one: `"bearer"` (RFC 6750), or
+        /// `"basic"` for git, pip, wget, docker and browsers, which then ask their user; with
+        /// `credentials.basic`.
+        pub(crate) challenge: ChallengeScheme =
+            words(ChallengeScheme::WORDS).or(ChallengeScheme::Bearer),
+        /// What clients are told that the credential is for.
+        pub(crate) realm: String = REALM.or(DEFAULT_REALM.to_owned()),
         /// `true`: the upstream sees the credential.
         pub(crate) forward_credential: bool = boolean().or(false),
         /// How long its requests may take, where that is not what `[timeouts]` says.

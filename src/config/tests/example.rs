@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 48] = [
+const ABSENT_BY_DEFAULT: [&str; 53] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -29,6 +29,11 @@ const ABSENT_BY_DEFAULT: [&str; 48] = [
     "route.cors.headers",
     "route.cors.methods",
     "route.add_prefix",
+    "route.credentials",
+    "route.credentials.cookie",
+    "route.credentials.headers",
+    "route.credentials.origins",
+    "route.credentials.query",
     "route.host",
     "route.max_body",
     "route.methods",

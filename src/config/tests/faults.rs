@@ -268,6 +268,61 @@ fn broken_toml_is_one_fault_with_its_place() {
 }
 
 #[test]
+fn credentials_come_from_places_that_can_hold_them() {
+    expect(
+        "credentials = { headers = ['', 'Host', 'Cookie', 'a b', 'X-Keyward-Subject', 'X-Key', \
+         'x-key'] }\n",
+        &[
+            "1:28: each item of \"headers\" must be the name of a header as in \"X-API-Key\", \
+             found \"\": it is empty",
+            "1:32: each item of \"headers\" must be the name of a header as in \"X-API-Key\", \
+             found \"Host\": that name has a meaning of its own on the way to the upstream",
+            "1:40: each item of \"headers\" must be the name of a header as in \"X-API-Key\", \
+             found \"Cookie\": that name has a meaning of its own",
+            "1:50: each item of \"headers\" must be the name of a header as in \"X-API-Key\", \
+             found \"a b\": ' ' cannot stand in a header name",
+            "1:57: each item of \"headers\" must be the name of a header as in \"X-API-Key\", \
+             found \"X-Keyward-Subject\": keyward removes what clients send under that name",
+            "1:87: \"headers\" lists \"x-key\" twice",
+        ],
+    );
+    expect(
+        "credentials = { cookie = 'a;b', query = 'a=b', origins = ['https://a.example/x'] }\n\
+         realm = 'a\"b'\n",
+        &[
+            "1:26: \"cookie\" must be the name of a cookie as in \"__Host-token\", found \"a;b\"",
+            "1:41: \"query\" must be the name of a parameter of the query as in \
+             \"access_token\", found \"a=b\"",
+            "1:59: each item of \"origins\" must be an origin as in \
+             \"https://app.example.com\", found \"https://a.example/x\": it is more than scheme, \
+             host and port",
+            "2:9: \"realm\" must be 1 to 128 visible ASCII characters and spaces, no quote and no \
+             backslash, found \"a\\\"b\"",
+        ],
+    );
+    let of_no_use = "credentials = { query = 'token', origins = ['https://a.example'] }\n";
+    let config = crate::config::parse(&format!("{SMALL}{of_no_use}"), "k.toml", &|_| None).unwrap();
+    let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+    assert!(warning.contains("\"origins\" is of no use here"), "{warning}");
+    expect(
+        "credentials = { query = 'token' }\nchallenge = 'basic'\n",
+        &[
+            "2:13: the route asks for Basic and does not take it: say \"credentials.basic = true\", \
+             too",
+        ],
+    );
+    expect(
+        "[[route]]\npath = '/c'\nupstream = 'app'\npublic = true\ncredentials.basic = true\n",
+        &["5:1: a public route asks for no credential: leave out either \"public\" or \
+           \"credentials\""],
+    );
+    expect(
+        "credentials = { basic = true, headers = ['Authorization'] }\nchallenge = 'basic'\n",
+        &[],
+    );
+}
+
+#[test]
 fn columns_count_characters() {
     expect(
         "[log]\n'ä' = 1\n",

@@ -21,6 +21,7 @@ use http_body::Body as _;
 use super::authorize::Permit;
 use super::body_source::BodySource;
 use super::control::{Phase, Upload};
+use super::credential_places;
 use super::exchange::Exchange;
 use super::forwarding::Forwarding;
 use super::gate::{Passed, WebSocketForm};
@@ -104,6 +105,10 @@ pub(super) async fn forward(
                 control.go_by(limits.stream_times(None));
                 let mut response = handshake.accept(reply, plan.timeouts.body)?;
                 rewrite_addresses(plan, exchange, &permit, &forwarding, response.headers_mut());
+                if permit.route().credentials.is_some() {
+                    let field = exchange.credential_field;
+                    credential_places::complete(field, true, response.headers_mut());
+                }
                 Ok(response)
             }
             None => Err(Refusal::UpstreamAmbiguous("it switched protocols unasked")),
@@ -116,6 +121,9 @@ pub(super) async fn forward(
     let (mut head, body, has_addresses) = response::prepare(reply, is_head, takes_trailers)?;
     if has_addresses {
         rewrite_addresses(plan, exchange, &permit, &forwarding, &mut head.headers);
+    }
+    if permit.route().credentials.is_some() {
+        credential_places::complete(exchange.credential_field, false, &mut head.headers);
     }
     if !control.request_is_over() && !control.is_stream() {
         // The upstream may never read the rest of the request. A client that is not told so would

@@ -56,6 +56,12 @@ pub(super) fn prepare(
     if let Some(destination) = permit.destination() {
         headers.insert(DESTINATION, destination.clone());
     }
+    // Last, as what the path has been rewritten to has the query of the request.
+    if let Some(places) = &permit.route().credentials
+        && !permit.route().forward_credential
+    {
+        places.remove(&mut head.headers, &mut head.uri);
+    }
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }

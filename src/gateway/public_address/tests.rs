@@ -40,6 +40,8 @@ fn route(strip: &str, add: &str) -> RouteSettings {
         tenant: None,
         limits: limits(),
         cors: None,
+        credentials: None,
+        challenge: None,
     }
 }
 

@@ -1,60 +1,11 @@
 //! WebSockets over CONNECT (RFC 8441).
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
-
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use super::{ENDS_WITHIN, connect};
 use crate::support::h2::{Connection, Head, data, flag, setting};
 use crate::support::lateness::slack;
-use crate::support::{Ongoing, Plan, Request, TIMEOUT, TestUser, Upstream, Wire, World, open};
-
-/// An HTTP/1.1 server that takes a WebSocket, says what it was asked, and echoes every byte.
-struct WebSocketServer {
-    address: SocketAddr,
-    asked: Receiver<Request>,
-}
-
-impl WebSocketServer {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (sender, asked) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let sender = sender.clone();
-                std::thread::spawn(move || take(stream, &sender));
-            }
-        });
-        Self { address, asked }
-    }
-}
-
-/// RFC 6455, section 4.2.2.
-fn take(stream: TcpStream, asked: &Sender<Request>) {
-    let mut wire = Wire::new(stream, TIMEOUT);
-    let Ok(request) = wire.request_head() else { return };
-    let key = request.fields.one("sec-websocket-key");
-    let _ = asked.send(request);
-    let Some(key) = key else { return };
-    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    let accept = STANDARD.encode(digest);
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
-    );
-    wire.send(answer.as_bytes());
-    while let Ok(bytes) = wire.some()
-        && !bytes.is_empty()
-    {
-        wire.send(&bytes);
-    }
-}
+use crate::support::{Ongoing, Plan, TIMEOUT, TestUser, Upstream, WebSocketServer, World, open};
 
 /// A WebSocket's CONNECT (RFC 8441, section 5.1).
 fn websocket(path: &str, token: &str) -> Head {

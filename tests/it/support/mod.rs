@@ -20,11 +20,12 @@ mod test_user;
 pub(crate) mod tls;
 mod transport;
 mod upstream;
+mod websocket_server;
 mod wire;
 mod world;
 
 pub(crate) use client::Client;
-pub(crate) use message::{Fault, Request, Response};
+pub(crate) use message::{Fault, Fields, Request, Response};
 pub(crate) use open::{Ongoing, open};
 pub(crate) use plan::Plan;
 pub(crate) use random::Random;
@@ -32,6 +33,7 @@ pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use test_issuer::{RFC_8037_KEYS, TestIssuer};
 pub(crate) use test_user::{Issued, TestUser, TokenApi, claims, issued, json};
 pub(crate) use upstream::{Act, Gate, Reply, Upstream};
+pub(crate) use websocket_server::WebSocketServer;
 pub(crate) use wire::Wire;
 pub(crate) use world::World;
 

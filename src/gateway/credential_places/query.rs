@@ -1,0 +1,115 @@
+//! One parameter of a query (RFC 6750, section 2.3): its value, and the target without it.
+//!
+//! Names are compared as upstreams read them: with percent-encoding decoded, and `+` for a space.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+/// The values of all parameters of this name, decoded.
+pub(super) fn values<'a>(
+    query: &'a str,
+    name: &'a str,
+) -> impl Iterator<Item = Zeroizing<Vec<u8>>> + 'a {
+    query.split('&').filter(|pair| is_of(pair, name)).map(|pair| {
+        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        decoded(value)
+    })
+}
+
+/// Whether a parameter of this name is there only for a reader that also takes `;` for a separator.
+pub(super) fn is_behind_semicolon(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| pair.split(';').skip(1).any(|part| is_of(part, name)))
+}
+
+/// Removes all parameters of this name and leaves the others as they are.
+pub(super) fn remove(target: &mut Uri, name: &str) {
+    let Some(query) = target.query() else { return };
+    if !query.split('&').any(|pair| is_of(pair, name)) {
+        return;
+    }
+    let others: Vec<_> = query.split('&').filter(|pair| !is_of(pair, name)).collect();
+    let path = target.path();
+    let rest = match others.join("&") {
+        others if others.is_empty() => path.to_owned(),
+        others => format!("{path}?{others}"),
+    };
+    // A part of a target is one, too; otherwise the whole query goes.
+    let rest = PathAndQuery::try_from(rest).or_else(|_| PathAndQuery::try_from(path));
+    *target = Uri::from(rest.unwrap_or_else(|_| PathAndQuery::from_static("/")));
+}
+
+fn is_of(pair: &str, name: &str) -> bool {
+    let found = pair.split_once('=').map_or(pair, |(found, _)| found);
+    **decoded(found) == *name.as_bytes()
+}
+
+fn decoded(text: &str) -> Zeroizing<Vec<u8>> {
+    let spaced = Zeroizing::new(text.replace('+', " "));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(spaced.len()));
+    bytes.extend(percent_decode_str(&spaced));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Vec<String> {
+        let text = |value: Zeroizing<Vec<u8>>| String::from_utf8_lossy(&value).into_owned();
+        values(query, "access_token").map(text).collect()
+    }
+
+    #[test]
+    fn the_values_of_one_name_are_found_in_every_spelling() {
+        for (query, expected) in [
+            ("access_token=a", &["a"][..]),
+            ("x=1&access_token=a&y", &["a"]),
+            ("%61ccess%5Ftoken=a%2Eb%3d", &["a.b="]),
+            ("%61%63%63%65%73%73%5f%74%6f%6b%65%6e=a", &["a"]),
+            ("access_token=a&access_token=b", &["a", "b"]),
+            ("access_token=a+b%2B", &["a b+"]),
+            ("access_token", &[""]),
+            ("access_token=", &[""]),
+            ("access_token=a=b", &["a=b"]),
+            // Decoded once, not twice.
+            ("%2561ccess_token=a", &[]),
+            ("Access_token=a&access_tokens=a&x=access_token=a&access+token=a", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(read(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_only_some_readers_see_is_noticed() {
+        for (query, expected) in [
+            ("x=1;access_token=a", true),
+            ("x=1;y;%61ccess_token=a&z", true),
+            (";access_token=a", true),
+            ("access_token=a;access_token=b", true),
+            ("access_token=a;x=1", false),
+            ("x=1;y=2", false),
+        ] {
+            assert_eq!(is_behind_semicolon(query, "access_token"), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn only_the_parameter_of_this_name_is_removed() {
+        for (target, left) in [
+            ("/a?access_token=x", "/a"),
+            ("/a?access_token=x&b=1", "/a?b=1"),
+            ("/a?b=%201+2&%61ccess_token=x&&c", "/a?b=%201+2&&c"),
+            ("/a?access_token=x&access_token", "/a"),
+            ("/a?b=1", "/a?b=1"),
+            ("/a?", "/a?"),
+            ("/access_token=x", "/access_token=x"),
+        ] {
+            let mut uri: Uri = target.parse().expect("a target");
+            remove(&mut uri, "access_token");
+            assert_eq!(uri.to_string(), left, "{target}");
+        }
+    }
+}
