@@ -138,7 +138,8 @@ class Checks:
         for words in (["-u", f"me:{self.key}"], ["--anyauth", "-u", f"me:{self.key}"]):
             assert self.client("curl", "-sSf", *words, url) == "plain"
         assert self.client("curl", "-sSf", "-u", f"{self.key}:", url) == "plain"
-        assert self.client("curl", "-sSf", "-H", f"Authorization: Bearer {self.key}", url) == "plain"
+        bearer = f"Authorization: Bearer {self.key}"
+        assert self.client("curl", "-sSf", "-H", bearer, url) == "plain"
         self.client("curl", "-sSf", "-u", "me:wrong", url, check=False)
         self.client("curl", "-sSf", url, check=False)
 
@@ -182,7 +183,8 @@ class Checks:
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("parcel.py", "")
             head = "parcel-1.0.dist-info"
-            archive.writestr(f"{head}/METADATA", "Metadata-Version: 2.1\nName: parcel\nVersion: 1.0\n")
+            metadata = "Metadata-Version: 2.1\nName: parcel\nVersion: 1.0\n"
+            archive.writestr(f"{head}/METADATA", metadata)
             archive.writestr(
                 f"{head}/WHEEL",
                 "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
