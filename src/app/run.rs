@@ -3,6 +3,7 @@
 mod bounds;
 mod clashes;
 mod drain;
+mod health_checks;
 mod listening;
 pub(super) mod prepare;
 mod process;

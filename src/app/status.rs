@@ -163,6 +163,7 @@ impl Status for OwnStatus {
             is_ready: self.was_ready.load(Ordering::Acquire),
             revocations: Arc::clone(&self.revocations),
             issuers: self.shared.issuers().gauges(Instant::now()),
+            upstreams: self.shared.upstream_states().iter().map(|state| state.gauges()).collect(),
             fleet: self.link.as_ref().map(|link| link.gauges(cache.lease())),
         };
         render(self.counters.iter().map(AsRef::as_ref), &gauges)

@@ -111,6 +111,7 @@ fn what_is_absent_has_its_default() {
         idle_connections: 256,
         idle_timeout: Duration::from_secs(4),
         response_head: ResponseHeadLimits { bytes: 64 * 1024, fields: 256 },
+        balancing: None,
     };
     let plan = UpstreamPlan {
         name: "app".into(),

@@ -24,7 +24,7 @@ use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
 use crate::tokens::verified::{Caller, Power};
-use crate::upstream::{Endpoint, UpstreamSettings};
+use crate::upstream::{Endpoint, UpstreamSettings, UpstreamState};
 use crate::wire::limits::Timeouts;
 
 /// The path under which the public keys are served.
@@ -172,6 +172,8 @@ pub struct Plan {
     pub(super) table: RouteTable,
     pub(super) token_apis: Vec<TokenApiSettings>,
     pub(super) upstreams: Vec<UpstreamPlan>,
+    /// What all workers know of each upstream, where its settings say that something is known.
+    pub(super) upstream_states: Vec<Option<Arc<UpstreamState>>>,
     /// The `Host` of each upstream, for requests whose own is not kept or missing.
     pub(super) upstream_hosts: Vec<HeaderValue>,
     pub(super) routes: Vec<RouteSettings>,
@@ -258,6 +260,11 @@ impl Plan {
         };
         Ok(Self {
             table,
+            upstream_states: settings
+                .upstreams
+                .iter()
+                .map(|upstream| UpstreamState::of(&upstream.name, &upstream.settings, None))
+                .collect(),
             upstream_hosts: settings.upstreams.iter().map(host_of).collect(),
             token_apis: settings.token_apis,
             upstreams: settings.upstreams,
@@ -273,6 +280,15 @@ impl Plan {
             documents,
             takes_api_key_field,
         })
+    }
+
+    /// Takes over what is known of upstreams that were there before.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        for (upstream, state) in self.upstreams.iter().zip(&mut self.upstream_states) {
+            let mut known = before.upstream_states.iter().flatten();
+            let known = known.find(|known| *known.name() == *upstream.name);
+            *state = UpstreamState::of(&upstream.name, &upstream.settings, known);
+        }
     }
 
     /// The routes that no request can reach, by their place, as keyward answers their path itself;

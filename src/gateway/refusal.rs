@@ -162,6 +162,9 @@ impl Refusal {
             Self::Upstream(
                 UpstreamError::Connect { .. } | UpstreamError::ConnectTimeout { .. },
             ) => (502, Reason::UpstreamConnect, "the upstream failed"),
+            Self::Upstream(UpstreamError::Busy { .. }) => {
+                (503, Reason::UpstreamBusy, "the service is temporarily unavailable")
+            }
             Self::UpstreamAmbiguous(_) => (502, Reason::UpstreamAmbiguous, "the upstream failed"),
             Self::UpstreamTooSlow { .. } => {
                 (504, Reason::UpstreamSlow, "the upstream did not respond in time")

@@ -23,7 +23,7 @@ use crate::tokens::clock;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamState};
 
 /// What all workers share.
 pub struct Shared {
@@ -69,8 +69,15 @@ impl Shared {
         Arc::clone(&self.plan.load().issuers)
     }
 
+    /// What is known of the upstreams of the plan that is in force, of those of which something is.
+    #[must_use]
+    pub fn upstream_states(&self) -> Vec<Arc<UpstreamState>> {
+        self.plan.load().upstream_states.iter().flatten().cloned().collect()
+    }
+
     /// Puts another plan in force: every request that begins after this sees it.
-    pub fn replace_plan(&self, plan: Plan) {
+    pub fn replace_plan(&self, mut plan: Plan) {
+        plan.inherit(&self.plan.load());
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -137,6 +144,11 @@ impl WorkerGateway {
             return local;
         }
         let renewed = Rc::new(Local::of(&self.shared, &local.upstreams));
+        for upstream in &local.upstreams {
+            if !renewed.upstreams.iter().any(|kept| Rc::ptr_eq(kept, upstream)) {
+                upstream.retire();
+            }
+        }
         *self.local.borrow_mut() = Rc::clone(&renewed);
         // Identity headers may be called otherwise now.
         *self.remembered.borrow_mut() = Remembered::new();
@@ -279,9 +291,12 @@ impl Local {
         let upstreams = plan
             .upstreams
             .iter()
-            .map(|upstream| {
-                let same = before.iter().find(|known| *known.settings() == upstream.settings);
-                same.map_or_else(|| Rc::new(Upstream::new(upstream.settings.clone())), Rc::clone)
+            .zip(&plan.upstream_states)
+            .map(|(upstream, state)| {
+                let settings = &upstream.settings;
+                let same = before.iter().find(|known| known.is(settings, state.as_ref()));
+                let new = || Rc::new(Upstream::new(settings.clone(), state.clone()));
+                same.map_or_else(new, Rc::clone)
             })
             .collect();
         Self { generation, plan, upstreams }

@@ -66,6 +66,8 @@ pub(crate) enum Shape {
     Words(Vec<&'static str>),
     /// A string; the words complete "must be …".
     Text(&'static str),
+    /// A string or a table; the words complete "must be …".
+    TextOrTable(&'static str, Description),
     List {
         item: Box<Shape>,
         is_filled: bool,
@@ -117,7 +119,7 @@ impl Shape {
             }
             Self::OrOff(shape) => format!("{}, or \"off\"", shape.what()),
             Self::Words(words) => alternatives(words.iter().map(|word| format!("{word:?}"))),
-            Self::Text(what) => (*what).to_owned(),
+            Self::Text(what) | Self::TextOrTable(what, _) => (*what).to_owned(),
             Self::List { item, .. } => format!("an array, each item {}", item.what()),
             Self::OneOrList(item) => format!("{}, or an array of those", item.what()),
             Self::Claims => "a table of claims, as in { typ = \"Bearer\" }".to_owned(),
@@ -129,7 +131,11 @@ impl Shape {
     /// The table or tables that it is.
     pub(crate) fn table(&self) -> Option<&Description> {
         match self {
-            Self::Table(table) | Self::Tables(table) | Self::OneOrTables(table) => Some(table),
+            Self::Table(table)
+            | Self::Tables(table)
+            | Self::OneOrTables(table)
+            | Self::TextOrTable(_, table) => Some(table),
+            Self::List { item, .. } => item.table(),
             _ => None,
         }
     }

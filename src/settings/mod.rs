@@ -52,6 +52,11 @@ pub(crate) const fn entry_of<T, E: Entry<Value = T>>(entry: E) -> E {
     entry
 }
 
+/// The name of a key whose field has this name: `for` where that is `r#for`.
+pub(crate) fn name_of(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// Declares a table: doc comments, the struct, and for each field a [`key::Entry`].
 macro_rules! settings {
     (
@@ -89,7 +94,7 @@ macro_rules! settings {
                 Self {
                     $(
                         $key: $crate::settings::entry_of::<$type, _>($entry)
-                            .read(stringify!($key), section),
+                            .read($crate::settings::name_of(stringify!($key)), section),
                     )*
                 }
             }
@@ -101,7 +106,7 @@ macro_rules! settings {
                     text: prose(concat!($($text, "\n",)*)),
                     keys: vec![
                         $(Key {
-                            name: stringify!($key),
+                            name: $crate::settings::name_of(stringify!($key)),
                             text: prose(concat!($($key_text, "\n",)*)),
                             ..$crate::settings::entry_of::<$type, _>($entry).describe()
                         },)*

@@ -240,6 +240,15 @@ impl Given<'_> {
         Given { findings: self.findings, key: self.key, node, path, is_item: true }
     }
 
+    /// Reads the table that stands here; `None`: it is none. `label`: what a message calls it.
+    pub(crate) fn table<T: Settings>(&self, label: &str) -> Option<T> {
+        let Value::Table(table) = &self.node.value else { return None };
+        // By its place in the file, as an item has no number.
+        let path = format!("{}@{}", self.path, self.node.at);
+        let (label, at) = (label.to_owned(), Some(self.node.at));
+        Some(Section { findings: self.findings, path, label, at, table }.read())
+    }
+
     /// Reads a string; what it is not is reported.
     pub(super) fn parsed<T>(
         &self,

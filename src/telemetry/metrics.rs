@@ -73,6 +73,32 @@ pub struct IssuerGauges {
     pub failed: u64,
 }
 
+/// One upstream whose endpoints are chosen among, checked or limited.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamGauges {
+    /// Its name in the configuration: what is in it needs no escaping.
+    pub name: Arc<str>,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that wait for a place.
+    pub waiting: u32,
+    /// Its endpoints, in the order of the configuration.
+    pub endpoints: Vec<EndpointGauges>,
+}
+
+/// One endpoint of an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointGauges {
+    /// As in the configuration, without its scheme.
+    pub name: String,
+    /// Whether it gets requests.
+    pub is_up: bool,
+    /// Whether it gets none because it failed.
+    pub is_ejected: bool,
+    /// How often it was left out because it failed.
+    pub ejections: u64,
+}
+
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
@@ -117,6 +143,8 @@ pub struct Gauges {
     pub revocations: Arc<Histogram>,
     /// The outside issuers, in the order of the configuration.
     pub issuers: Vec<IssuerGauges>,
+    /// The upstreams of which something is known.
+    pub upstreams: Vec<UpstreamGauges>,
     /// With a store that is shared by a fleet.
     pub fleet: Option<FleetGauges>,
 }
@@ -181,6 +209,9 @@ pub fn render<'a>(
     );
     if !gauges.issuers.is_empty() {
         page.issuers(&gauges.issuers);
+    }
+    if !gauges.upstreams.is_empty() {
+        page.upstreams(&gauges.upstreams);
     }
     if let Some(fleet) = &gauges.fleet {
         page.fleet(fleet);
@@ -252,6 +283,54 @@ impl Page {
         for IssuerGauges { name: issuer, age, .. } in issuers {
             if let Some(age) = age {
                 let _ = writeln!(self.0, "{name}{{issuer=\"{issuer}\"}} {}", seconds(*age));
+            }
+        }
+    }
+
+    fn upstreams(&mut self, upstreams: &[UpstreamGauges]) {
+        let name = "keyward_upstream_retries_total";
+        self.family("counter", name, "Requests that were sent to an upstream again.");
+        for upstream in upstreams {
+            self.labelled(name, "upstream", &upstream.name, upstream.retries);
+        }
+        let name = "keyward_upstream_waiting";
+        self.family("gauge", name, "Requests that wait for a place at an upstream.");
+        for upstream in upstreams {
+            self.labelled(name, "upstream", &upstream.name, u64::from(upstream.waiting));
+        }
+        self.endpoints(
+            upstreams,
+            ("gauge", "keyward_upstream_endpoint_up", "Whether an endpoint gets requests."),
+            |endpoint| u64::from(endpoint.is_up),
+        );
+        let help = "Whether an endpoint gets no requests for a while because it failed.";
+        self.endpoints(
+            upstreams,
+            ("gauge", "keyward_upstream_endpoint_ejected", help),
+            |endpoint| u64::from(endpoint.is_ejected),
+        );
+        let help = "How often an endpoint was left out because it failed.";
+        self.endpoints(
+            upstreams,
+            ("counter", "keyward_upstream_ejections_total", help),
+            |endpoint| endpoint.ejections,
+        );
+    }
+
+    /// A family with a line for each endpoint.
+    fn endpoints(
+        &mut self,
+        upstreams: &[UpstreamGauges],
+        (kind, name, help): (&str, &str, &str),
+        value: impl Fn(&EndpointGauges) -> u64,
+    ) {
+        self.family(kind, name, help);
+        for UpstreamGauges { name: upstream, endpoints, .. } in upstreams {
+            for endpoint in endpoints {
+                // The path of a socket may hold what ends a label.
+                let label = endpoint.name.replace('\\', "\\\\").replace('"', "\\\"");
+                let labels = format!("upstream=\"{upstream}\",endpoint=\"{label}\"");
+                let _ = writeln!(self.0, "{name}{{{labels}}} {}", value(endpoint));
             }
         }
     }

@@ -79,6 +79,8 @@ reasons! {
     UpstreamAmbiguous = "upstream_ambiguous",
     /// The upstream broke off.
     UpstreamBroken = "upstream_broken",
+    /// The endpoints of the upstream have as many requests as they may have.
+    UpstreamBusy = "upstream_busy",
     /// No connection to the upstream could be made.
     UpstreamConnect = "upstream_connect",
     /// The upstream sent no response head in time, or the exchange took too long.

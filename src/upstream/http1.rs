@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures how long a connection has been idle")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -206,7 +206,7 @@ impl Http1 {
         let parts = self.wire.connection.into_parts();
         drop(parts.io);
         let stream = Rc::into_inner(self.shared)?.into_stream();
-        Some(UpstreamTunnel { stream, early: parts.read_buf })
+        Some(UpstreamTunnel { stream, early: parts.read_buf, place: None })
     }
 }
 
@@ -218,14 +218,14 @@ pub(super) struct IdleConnections {
         reason = "connections are moved as boxes, into the list and out of it"
     )]
     connections: RefCell<Vec<Box<Http1>>>,
-    most: usize,
+    most: Cell<usize>,
     timeout: Duration,
 }
 
 impl IdleConnections {
     /// Holds at most `most` connections; each is closed when it has been idle for `timeout`.
     pub(super) fn new(most: usize, timeout: Duration) -> Self {
-        Self { connections: RefCell::default(), most, timeout }
+        Self { connections: RefCell::default(), most: Cell::new(most), timeout }
     }
 
     /// The connection that was used last and is still usable. Those that are not are closed.
@@ -240,11 +240,17 @@ impl IdleConnections {
 
     fn keep(&self, mut connection: Box<Http1>) {
         let mut connections = self.connections.borrow_mut();
-        if connections.len() < self.most {
+        if connections.len() < self.most.get() {
             connection.is_reused = true;
             connection.idle_since = Instant::now();
             connections.push(connection);
         }
+    }
+
+    /// Closes all, and keeps none from now on.
+    pub(super) fn retire(&self) {
+        self.most.set(0);
+        self.connections.borrow_mut().clear();
     }
 
     /// Closes what is no longer usable.

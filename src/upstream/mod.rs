@@ -1,8 +1,8 @@
 //! Outgoing HTTP: the servers behind keyward, by hyper's client, one pool per worker.
 //!
 //! ```text
-//! pool ─→ connect ─→ socket ─→ http1 ─┐
-//!              └───────────→ http2 ───┴─→ reply
+//! send ─→ pool ─→ connect ─→ socket ─→ http1 ─┐
+//!   └─→ balanced       └───────────→ http2 ───┴─→ reply
 //! ```
 //!
 //! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix
@@ -11,16 +11,28 @@
 //!   gives back when the response's body has ended; `socket` tells what hyper does not. `upload`
 //!   drives it when the request is still being sent.
 //! * `http2` is a connection that many requests share.
-//! * `pool` chooses the endpoint and sends again what may be sent again; `reply` is the response.
+//! * `pool` has the connections to one endpoint; `reply` is the response.
+//! * `send` sends to the only endpoint, and `balanced` to one of several: `balance` chooses,
+//!   `health` knows which endpoints fail, `retry` says what may be sent again, and `admission` and
+//!   `queue` limit how many requests there are. What `health` and `queue` know is shared by all
+//!   workers. `check` asks endpoints whether they are well.
 
+mod admission;
+mod balance;
+mod balanced;
+mod check;
 pub mod connect;
 pub mod document;
 mod endpoint;
+mod health;
 mod http1;
 mod http2;
 mod pool;
+mod queue;
 mod race;
 mod reply;
+mod retry;
+mod send;
 mod settings;
 mod socket;
 mod stream;
@@ -39,10 +51,17 @@ use http_body::{Body, Frame, SizeHint};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use http1::finish_head;
 
+pub use admission::Place;
+pub use balance::key_of;
+pub use check::begin_checks;
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
-pub use pool::{SWEEP_EVERY, Upstream};
+pub use health::UpstreamState;
 pub use reply::{Reply, ReplyBody};
-pub use settings::{ResponseHeadLimits, UpstreamSettings, UpstreamTls};
+pub use send::{SWEEP_EVERY, Upstream};
+pub use settings::{
+    Balancing, Ejection, EndpointShare, HashBy, HealthCheck, Policy, RequestLimits,
+    ResponseHeadLimits, Retries, UpstreamSettings, UpstreamTls,
+};
 pub use stream::UpstreamStream;
 
 /// What a request is sent for.
@@ -60,6 +79,23 @@ pub enum Purpose {
 pub trait OwnFields {
     /// Gives each to `field`.
     fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue));
+}
+
+/// How one request is sent.
+pub struct Call<'a> {
+    purpose: Purpose,
+    own: &'a dyn OwnFields,
+    key: Option<u64>,
+    /// The endpoint that was asked last, by its place.
+    asked: Cell<Option<usize>>,
+}
+
+impl<'a> Call<'a> {
+    /// With keyward's own fields; `key`: what decides which endpoint is asked, where one does (see
+    /// [`key_of`]).
+    pub fn new(purpose: Purpose, own: &'a dyn OwnFields, key: Option<u64>) -> Self {
+        Self { purpose, own, key, asked: Cell::new(None) }
+    }
 }
 
 /// What a request carries.
@@ -137,6 +173,8 @@ pub struct UpstreamTunnel {
     pub stream: UpstreamStream,
     /// What the server sent right behind its 101.
     pub early: Bytes,
+    /// Its place at the endpoint, where places are counted.
+    pub place: Option<Place>,
 }
 
 /// Why a request got no response. Nothing of it is told to a client but that the upstream failed.
@@ -162,6 +200,21 @@ pub enum UpstreamError {
         #[source]
         cause: ExchangeFault,
     },
+    /// The endpoints have as many requests as they may have: the request was not sent.
+    #[error("the upstream {upstream:?} is busy: {reason}")]
+    Busy {
+        /// Its name.
+        upstream: String,
+        /// Which limit it is.
+        reason: &'static str,
+    },
+}
+
+impl UpstreamError {
+    /// There is no endpoint.
+    fn nowhere() -> Self {
+        Self::Connect { endpoint: "nowhere".into(), reason: "no endpoint".into() }
+    }
 }
 
 /// What broke an exchange: the server's fault, unless the request's body broke off.
@@ -176,6 +229,13 @@ pub enum ExchangeFault {
     /// hyper could not carry it out.
     #[error("{}", with_cause(.0))]
     Failed(#[from] hyper::Error),
+}
+
+impl ExchangeFault {
+    /// Whether the request's body broke off.
+    fn is_bodys(&self) -> bool {
+        matches!(self, Self::Failed(fault) if fault.is_user())
+    }
 }
 
 /// hyper says what went wrong, and keeps how in its source.

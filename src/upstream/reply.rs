@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::UpstreamTunnel;
+use super::admission::Place;
 use super::http1::{Http1, IdleConnections};
 use super::http2::Stream;
 use super::upload::Upload;
@@ -29,6 +30,8 @@ pub struct ReplyBody {
     incoming: Incoming,
     channel: Channel,
     had_upload: bool,
+    /// Until the response has ended.
+    place: Option<Place>,
 }
 
 enum Channel {
@@ -57,7 +60,7 @@ impl ReplyBody {
             Some(is_over) => Channel::Uploading(Upload::begin(connection, is_over), idle),
             None => Channel::Http1(connection, idle),
         };
-        let mut body = Self { incoming, channel, had_upload };
+        let mut body = Self { incoming, channel, had_upload, place: None };
         if body.incoming.is_end_stream() && !is_switch {
             body.give_back();
         }
@@ -65,16 +68,39 @@ impl ReplyBody {
     }
 
     pub(super) fn of_http2(incoming: Incoming, stream: Stream) -> Self {
-        Self { incoming, channel: Channel::Http2 { _stream: stream }, had_upload: false }
+        let channel = Channel::Http2 { _stream: stream };
+        Self { incoming, channel, had_upload: false, place: None }
+    }
+
+    /// Keeps the request's place at the endpoint until the response has ended, and notes how it
+    /// ended.
+    pub(super) fn hold(&mut self, place: Place) {
+        self.place = Some(place);
+        let is_over = match &self.channel {
+            Channel::None => true,
+            Channel::Http2 { .. } => self.incoming.is_end_stream(),
+            // A connection that is about to become a tunnel, or that still has a body.
+            Channel::Http1(..) | Channel::Uploading(..) => false,
+        };
+        if is_over {
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.succeeded();
+        }
     }
 
     /// After a 101, the connection itself; nothing, if the request was still being sent.
     #[must_use]
     pub fn into_tunnel(self) -> Option<UpstreamTunnel> {
-        match self.channel {
+        let tunnel = match self.channel {
             Channel::Http1(connection, _) => connection.into_tunnel(),
             Channel::Uploading(..) | Channel::Http2 { .. } | Channel::None => None,
-        }
+        };
+        tunnel.map(|tunnel| UpstreamTunnel { place: self.place, ..tunnel })
     }
 
     fn give_back(&mut self) {
@@ -113,6 +139,11 @@ impl Body for ReplyBody {
         };
         if is_last {
             this.give_back();
+            this.leave();
+        } else if let Poll::Ready(Some(Err(_))) = &polled
+            && let Some(place) = this.place.take().filter(|_| !this.had_upload)
+        {
+            place.failed();
         }
         polled
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::uri::PathAndQuery;
 use rustls_pki_types::ServerName;
 
 use super::{Endpoint, Protocol};
@@ -25,6 +27,9 @@ pub struct UpstreamSettings {
     pub idle_timeout: Duration,
     /// How large the head of a response may be.
     pub response_head: ResponseHeadLimits,
+    /// How requests are shared out among its servers; `None`: there is one server, and nothing to
+    /// decide.
+    pub balancing: Option<Arc<Balancing>>,
 }
 
 /// How large the head of a response may be.
@@ -56,3 +61,105 @@ impl PartialEq for UpstreamTls {
 }
 
 impl Eq for UpstreamTls {}
+
+/// How requests are shared out among the servers of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balancing {
+    /// Of each server, in the order of the endpoints.
+    pub shares: Vec<EndpointShare>,
+    /// Which server is asked.
+    pub policy: Policy,
+    /// When a server that fails is left out.
+    pub ejection: Ejection,
+    /// How often a request is sent again.
+    pub retries: Retries,
+    /// How servers are asked how they are; `None`: they are not.
+    pub health_check: Option<HealthCheck>,
+    /// How many requests a server has at a time.
+    pub limits: RequestLimits,
+}
+
+/// How much of the requests a server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointShare {
+    /// In proportion to the others; at least 1.
+    pub weight: u32,
+    /// Whether it gets no request.
+    pub is_draining: bool,
+}
+
+/// Which server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// One after the other.
+    RoundRobin,
+    /// Of two that are chosen at random, the one with fewer requests under way.
+    LeastRequests,
+    /// The same one for the same value of this.
+    Hash(HashBy),
+}
+
+/// What decides which server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// The caller's subject.
+    Subject,
+    /// The first value of a field of the request.
+    Header(HeaderName),
+}
+
+/// When a server that fails is left out, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// After so many failures in a row; 0: never.
+    pub failures: u32,
+    /// For so long, the first time; each further time twice as long.
+    pub span: Duration,
+    /// At most for so long.
+    pub longest: Duration,
+    /// At most so many of the servers, in per cent.
+    pub most_percent: u32,
+    /// How long it takes until a server that returns has its whole share.
+    pub slow_return: Duration,
+    /// Responses of these statuses are failures, too.
+    pub statuses: Vec<u16>,
+}
+
+/// How often a request is sent again to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// At most so many of the requests of the last ten seconds, in per cent, per worker.
+    pub budget_percent: u32,
+    /// So many a second are allowed in any case, per worker.
+    pub floor: u32,
+    /// Responses of these statuses are reasons, too.
+    pub statuses: Vec<u16>,
+}
+
+/// How a server is asked how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for, by GET.
+    pub path: PathAndQuery,
+    /// How often.
+    pub interval: Duration,
+    /// How long the answer may take, the connection included.
+    pub timeout: Duration,
+    /// So many good answers in a row make it well.
+    pub healthy_after: u32,
+    /// So many failures in a row make it unwell.
+    pub unhealthy_after: u32,
+    /// The statuses of good answers; empty: 200 to 299.
+    pub statuses: Vec<u16>,
+}
+
+/// How many requests a server has at a time, and how many wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Requests under way, per server and for all workers together; 0: any number.
+    pub most: u32,
+    /// Requests that wait until a server has fewer.
+    pub queue: u32,
+    /// How long one waits.
+    pub queue_timeout: Duration,
+}

@@ -23,6 +23,7 @@
 
 mod api;
 mod backup;
+mod balancing;
 mod body_limits;
 mod canary;
 mod cli;
@@ -36,6 +37,7 @@ mod durability;
 mod early_answers;
 mod explain;
 mod fleet;
+mod health;
 mod hostile;
 mod hostile_h2;
 mod http2;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::health_checks;
 use crate::app::status::OwnStatus;
 use crate::domain::Timestamp;
 use crate::tokens::store::Store;
@@ -22,6 +23,7 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// asked for is carried out all the same.
 pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    let shared = Arc::clone(&status.shared);
     tasks.spawn(async move {
         let mut ticks = every(PURGE_EVERY);
         loop {
@@ -34,6 +36,18 @@ pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()
         loop {
             ticks.tick().await;
             status.observe().await;
+        }
+    });
+    tasks.spawn(async move {
+        let mut ticks = every(OBSERVE_EVERY);
+        loop {
+            ticks.tick().await;
+            if health_checks::are_configured(&shared) {
+                match health_checks::start(&shared) {
+                    Ok(()) => return,
+                    Err(fault) => tracing::error!(%fault, "health checks cannot be started"),
+                }
+            }
         }
     });
     tasks

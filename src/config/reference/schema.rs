@@ -114,6 +114,9 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             json!({ "anyOf": [{ "enum": words }, { "$ref": "#/$defs/variable" }] })
         }
         Shape::Text(_) => json!({ "type": "string" }),
+        Shape::TextOrTable(_, description) => {
+            json!({ "anyOf": [{ "type": "string" }, table(description)] })
+        }
         Shape::List { item, is_filled, is_unique } => list(item, *is_filled, *is_unique),
         Shape::OneOrList(item) => {
             json!({ "anyOf": [self::shape(item), list(item, true, false)] })

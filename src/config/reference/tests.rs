@@ -81,7 +81,8 @@ fn every_key_is_in_the_schema() {
         let mut found = &schema;
         for name in path.split('/').skip(1) {
             // An array of tables has them as its items, and what may be either has both.
-            let table = [&found["anyOf"][0], &found["items"], found]
+            let items = &found["items"];
+            let table = [&found["anyOf"][0], items, &items["anyOf"][1], found]
                 .into_iter()
                 .find(|schema| schema["properties"].is_object());
             found =

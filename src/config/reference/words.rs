@@ -28,6 +28,7 @@ fn type_of_shape(shape: &Shape) -> String {
             None => format!("string: {}", in_code(what)),
         },
         Shape::OneOrList(_) => format!("string or array: {}", in_code(&shape.what())),
+        Shape::TextOrTable(what, _) => format!("string or table: {}", in_code(what)),
         Shape::List { item, is_unique, .. } => {
             let twice = if *is_unique { ", none of them twice" } else { "" };
             format!("array, each item {}{twice}", in_code(&item.what()))

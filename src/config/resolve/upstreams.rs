@@ -1,14 +1,21 @@
 //! What the keys of `[[upstream]]` say together.
 
+use std::sync::Arc;
+
 use super::names::Named;
 use crate::config::pairs::pair;
 use crate::config::routing::{Upstream, UpstreamTls};
-use crate::config::tables::{UpstreamKeys, UpstreamTlsKeys};
+use crate::config::tables::{
+    Balance, EndpointKeys, HealthCheckKeys, UpstreamKeys, UpstreamTlsKeys,
+};
 use crate::gateway::UpstreamPlan;
 use crate::settings::fault::Findings;
 use crate::settings::section::Row;
 use crate::tls::Trust;
-use crate::upstream::{ResponseHeadLimits, UpstreamSettings};
+use crate::upstream::{
+    Balancing, Ejection, Endpoint, EndpointShare, HealthCheck, Policy, RequestLimits,
+    ResponseHeadLimits, Retries, UpstreamSettings,
+};
 use crate::wire::limits::{Limits, Timeouts};
 
 pub(super) fn resolve(
@@ -18,9 +25,11 @@ pub(super) fn resolve(
     findings: &Findings<'_>,
 ) -> Named<Upstream> {
     let mut named = Named::new();
-    for Row { keys, path } in rows {
+    for Row { mut keys, path } in rows {
         named.add(keys.name.as_ref(), &[], findings);
-        let endpoints = keys.endpoints.unwrap_or_default();
+        let servers = keys.endpoints.take().unwrap_or_default();
+        let balancing = balancing(&keys, &servers, &path, findings);
+        let endpoints: Vec<Endpoint> = servers.into_iter().filter_map(|keys| keys.url).collect();
         let spot = findings.table(&path);
         if spot.is_given("tls") && !endpoints.iter().any(|endpoint| endpoint.is_tls) {
             spot.fault("tls", "\"tls\" is of no use: no endpoint begins with \"https://\"");
@@ -36,6 +45,7 @@ pub(super) fn resolve(
                 bytes: limits.response_head,
                 fields: limits.response_headers,
             },
+            balancing,
         };
         let name = keys.name.map_or_else(|| "".into(), |name| name.value);
         let plan = UpstreamPlan {
@@ -49,6 +59,72 @@ pub(super) fn resolve(
         named.objects.push(Upstream { plan, tls });
     }
     named
+}
+
+/// How requests are shared out; none, if there is one endpoint and nothing to decide.
+fn balancing(
+    keys: &UpstreamKeys,
+    servers: &[EndpointKeys],
+    path: &str,
+    findings: &Findings<'_>,
+) -> Option<Arc<Balancing>> {
+    let spot = findings.table(path);
+    if !servers.is_empty() && servers.iter().all(|server| server.draining) {
+        spot.fault("endpoints", "\"endpoints\": all are \"draining\": requests could go nowhere");
+    }
+    if keys.max_requests == 0 {
+        for key in ["queue", "queue_timeout"] {
+            if spot.is_given(key) {
+                spot.fault(key, format!("{key:?} is of no use without \"max_requests\""));
+            }
+        }
+    }
+    let health_check = health_check(&keys.health_check);
+    if servers.len() < 2 && health_check.is_none() && keys.max_requests == 0 {
+        return None;
+    }
+    let share = |server: &EndpointKeys| EndpointShare {
+        weight: server.weight,
+        is_draining: server.draining,
+    };
+    Some(Arc::new(Balancing {
+        shares: servers.iter().map(share).collect(),
+        policy: match (keys.balance, &keys.hash_by) {
+            (Balance::Hash, Some(by)) => Policy::Hash(by.clone()),
+            (Balance::LeastRequests, _) => Policy::LeastRequests,
+            (Balance::RoundRobin | Balance::Hash, _) => Policy::RoundRobin,
+        },
+        ejection: Ejection {
+            failures: keys.ejection.failures,
+            span: keys.ejection.r#for,
+            longest: keys.ejection.longest,
+            most_percent: keys.ejection.share,
+            slow_return: keys.ejection.slow_return,
+            statuses: keys.ejection.statuses.clone(),
+        },
+        retries: Retries {
+            budget_percent: keys.retries.budget,
+            floor: keys.retries.floor,
+            statuses: keys.retries.statuses.clone(),
+        },
+        health_check,
+        limits: RequestLimits {
+            most: keys.max_requests,
+            queue: keys.queue,
+            queue_timeout: keys.queue_timeout,
+        },
+    }))
+}
+
+fn health_check(keys: &HealthCheckKeys) -> Option<HealthCheck> {
+    Some(HealthCheck {
+        path: keys.path.clone()?,
+        interval: keys.interval,
+        timeout: keys.timeout,
+        healthy_after: keys.healthy_after,
+        unhealthy_after: keys.unhealthy_after,
+        statuses: keys.statuses.clone().unwrap_or_default(),
+    })
 }
 
 fn tls(keys: UpstreamTlsKeys, path: &str, findings: &Findings<'_>) -> UpstreamTls {

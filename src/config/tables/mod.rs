@@ -25,7 +25,7 @@ pub(super) use route::{RequireKeys, RouteKeys, RouteTimeoutKeys};
 pub(super) use store::{OnOutage, StoreKeys, StoreKind, Topology};
 pub(super) use texts::Name;
 pub(super) use token_api::TokenApiKeys;
-pub(super) use upstream::{UpstreamKeys, UpstreamTlsKeys};
+pub(super) use upstream::{Balance, EndpointKeys, HealthCheckKeys, UpstreamKeys, UpstreamTlsKeys};
 
 use crate::admin::AdminSettings;
 use crate::server::ProcessSettings;

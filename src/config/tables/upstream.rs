@@ -3,17 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+use http::uri::PathAndQuery;
 use rustls_pki_types::ServerName;
 
 use super::files::{AUTHORITIES, PEM};
 use super::texts::{NAME, Name, refused};
 use crate::config::endpoint::endpoint;
+use crate::settings::Settings as _;
+use crate::settings::describe::{Order, Shape};
 use crate::settings::key::{KindExt as _, table};
-use crate::settings::kind::{Text, boolean, duration, integer, words};
-use crate::settings::list::filled;
+use crate::settings::kind::{Kind, Text, boolean, duration, integer, text, words};
+use crate::settings::list::{filled, list};
+use crate::settings::section::Given;
 use crate::settings::settings;
-use crate::settings::units::seconds;
-use crate::upstream::{Endpoint, EndpointAddress, Protocol};
+use crate::settings::units::{hours, milliseconds, minutes, seconds};
+use crate::upstream::{Endpoint, EndpointAddress, HashBy, Protocol};
 use crate::wire::limits::WAIT;
 
 settings! {
@@ -23,8 +28,32 @@ settings! {
         pub(crate) name: Option<Name> = NAME.required(),
         /// Its servers: `http://host:port` (without a port it is 80), `https://host:port` for TLS
         /// (443), `unix:/path` for a Unix socket. Of a name with several addresses the first that
-        /// answers is used (RFC 8305).
-        pub(crate) endpoints: Option<Vec<Endpoint>> = filled(ENDPOINT).unique().required(),
+        /// answers is used (RFC 8305). A server that has other keys than its address is a table.
+        pub(crate) endpoints: Option<Vec<EndpointKeys>> = filled(Server).unique().required(),
+        /// Which endpoint a request goes to. `"round_robin"`: each in turn; `"least_requests"`: of
+        /// two that are chosen at random, the one with fewer requests under way; `"hash"`: the same
+        /// one for the same value of `hash_by`. The shares follow the weights.
+        pub(crate) balance: Balance = words(BALANCES).or(Balance::RoundRobin),
+        /// `"subject"`: the caller's; `"header:X-…"`: a field of the request. A request without it
+        /// goes to each in turn.
+        pub(crate) hash_by: Option<HashBy> = HASH_BY.required().only_with("balance", "hash"),
+        /// When an endpoint that fails gets no requests for a while, where there are several. It
+        /// fails when it takes no connection, breaks an exchange or sends no response in time.
+        pub(crate) ejection: EjectionKeys = table(),
+        /// How often a request is sent again to another endpoint, when the first one fails it: only
+        /// GET, HEAD, OPTIONS, PUT and DELETE without a body. A request of which nothing was sent
+        /// goes to another endpoint in any case.
+        pub(crate) retries: RetryKeys = table(),
+        /// How each endpoint is asked whether it is well, once per process. Absent: it is not.
+        pub(crate) health_check: HealthCheckKeys = table(),
+        /// Requests under way, and open WebSockets, per endpoint and for all workers together; `0`:
+        /// any number. What is beyond it waits in the queue.
+        pub(crate) max_requests: u32 = integer(0..=1_000_000).or(0),
+        /// Requests that wait until an endpoint has fewer, for all workers together; what is beyond
+        /// it is answered with 503. `0`: none waits.
+        pub(crate) queue: u32 = integer(0..=1_000_000).or(0),
+        /// How long a request waits in the queue until it is answered with 503.
+        pub(crate) queue_timeout: Duration = duration(WAIT).or(seconds(1)),
         /// Which version of HTTP is spoken with them. `"http2"`: with TLS by ALPN, without TLS by
         /// prior knowledge; `"auto"`: what the server chooses by ALPN, HTTP/2 preferred, and
         /// HTTP/1.1 without TLS. WebSockets always go over HTTP/1.1.
@@ -45,6 +74,70 @@ settings! {
         /// uvicorn and Apache, or requests run into connections that it is closing. A
         /// `Keep-Alive: timeout` of the upstream shortens it to a second less than that.
         pub(crate) idle_timeout: Duration = duration(WAIT).or(seconds(4)),
+    }
+}
+
+settings! {
+    /// A server with other keys than its address.
+    pub(crate) struct EndpointKeys {
+        /// Its address, as above.
+        pub(crate) url: Option<Endpoint> = ENDPOINT.required(),
+        /// Its share of the requests, in proportion to the others.
+        pub(crate) weight: u32 = integer(1..=1000).or(1),
+        /// `true`: it gets no new request; those under way go on.
+        pub(crate) draining: bool = boolean().or(false),
+    }
+}
+
+settings! {
+    /// When an endpoint that fails gets no requests for a while. It then returns slowly. Are all
+    /// endpoints out, all are tried.
+    pub(crate) struct EjectionKeys {
+        /// After so many failures in a row; `0`: never.
+        pub(crate) failures: u32 = integer(0..=1000).or(5),
+        /// For how long, the first time; each further time twice as long.
+        pub(crate) r#for: Duration =
+            duration(WAIT).or(seconds(5)).compared(Order::AtMost, "longest"),
+        /// The longest time.
+        pub(crate) longest: Duration = duration(WAIT).or(minutes(5)).compared(Order::AtLeast, "for"),
+        /// At most so many of the endpoints, in per cent, rounded down.
+        pub(crate) share: u32 = integer(0..=100).or(50),
+        /// How long it takes until an endpoint that returns has its whole share; it begins with a
+        /// twentieth. While it returns, one failure is enough.
+        pub(crate) slow_return: Duration = duration(seconds(0)..=hours(1)).or(seconds(10)),
+        /// Responses of these statuses are failures, too.
+        pub(crate) statuses: Vec<u16> = list(integer(500..=599)).unique().or(Vec::new()),
+    }
+}
+
+settings! {
+    /// How often a request is sent again to another endpoint.
+    pub(crate) struct RetryKeys {
+        /// At most so many of the requests of ten seconds, in per cent, per worker.
+        pub(crate) budget: u32 = integer(0..=100).or(20),
+        /// So many a second are allowed in any case, per worker.
+        pub(crate) floor: u32 = integer(0..=10_000).or(10),
+        /// Responses of these statuses are reasons, too.
+        pub(crate) statuses: Vec<u16> = list(integer(500..=599)).unique().or(Vec::new()),
+    }
+}
+
+settings! {
+    /// How each endpoint is asked whether it is well: by GET, on a connection of its own, with the
+    /// upstream's protocol and TLS.
+    pub(crate) struct HealthCheckKeys {
+        /// The path that is asked for.
+        pub(crate) path: Option<PathAndQuery> = CHECK_PATH.required(),
+        /// How often.
+        pub(crate) interval: Duration = duration(milliseconds(100)..=hours(1)).or(seconds(5)),
+        /// How long connection and response head may take together.
+        pub(crate) timeout: Duration = duration(WAIT).or(seconds(2)),
+        /// So many good answers in a row make an unwell endpoint well.
+        pub(crate) healthy_after: u32 = integer(1..=100).or(2),
+        /// So many failures in a row make a well endpoint unwell.
+        pub(crate) unhealthy_after: u32 = integer(1..=100).or(3),
+        /// The statuses of good answers; absent: 200 to 299.
+        pub(crate) statuses: Option<Vec<u16>> = filled(integer(200..=599)).unique().optional(),
     }
 }
 
@@ -73,6 +166,66 @@ const ENDPOINT: Text<Endpoint> = Text {
         (EndpointAddress::Tcp { .. }, false) => format!("http://{endpoint}"),
     },
 };
+
+/// An address, or a table with one.
+pub(crate) struct Server;
+
+impl Kind for Server {
+    type Value = EndpointKeys;
+
+    fn shape(&self) -> Shape {
+        Shape::TextOrTable(ENDPOINT.what, EndpointKeys::description())
+    }
+
+    fn read(&self, given: &Given<'_>) -> Option<EndpointKeys> {
+        if let Some(keys) = given.table::<EndpointKeys>("an item of \"endpoints\"") {
+            // A table without an address has been reported.
+            return keys.url.is_some().then_some(keys);
+        }
+        let url = ENDPOINT.read(given)?;
+        Some(EndpointKeys { url: Some(url), ..EndpointKeys::default() })
+    }
+
+    fn spell(&self, keys: &EndpointKeys) -> String {
+        keys.url.as_ref().map(|url| ENDPOINT.spell(url)).unwrap_or_default()
+    }
+}
+
+/// Which endpoint a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Balance {
+    RoundRobin,
+    LeastRequests,
+    Hash,
+}
+
+const BALANCES: &[(&str, Balance)] = &[
+    ("round_robin", Balance::RoundRobin),
+    ("least_requests", Balance::LeastRequests),
+    ("hash", Balance::Hash),
+];
+
+const HASH_BY: Text<HashBy> = Text {
+    what: "\"subject\" or a field as in \"header:X-Session\"",
+    parse: |text| match text.strip_prefix("header:") {
+        None if text == "subject" => Ok(HashBy::Subject),
+        None => refused(),
+        Some(name) => match HeaderName::try_from(name) {
+            Ok(name) => Ok(HashBy::Header(name)),
+            Err(_) => Err(format!("{name:?} is no name of a header")),
+        },
+    },
+    show: |by| match by {
+        HashBy::Subject => "subject".to_owned(),
+        HashBy::Header(name) => format!("header:{name}"),
+    },
+};
+
+const CHECK_PATH: Text<PathAndQuery> =
+    text("a path as in \"/healthz\"", |text| match PathAndQuery::try_from(text) {
+        Ok(path) if text.starts_with('/') && path.as_str() == text => Ok(path),
+        _ => refused(),
+    });
 
 const PROTOCOLS: &[(&str, Protocol)] =
     &[("http1", Protocol::Http1), ("http2", Protocol::Http2), ("auto", Protocol::Auto)];

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 53] = [
+const ABSENT_BY_DEFAULT: [&str; 55] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -66,6 +66,8 @@ const ABSENT_BY_DEFAULT: [&str; 53] = [
     "token_api.cors.expose",
     "token_api.cors.headers",
     "token_api.cors.methods",
+    "upstream.health_check",
+    "upstream.health_check.statuses",
     "upstream.tls",
     "upstream.tls.ca_file",
     "upstream.tls.server_name",
@@ -285,7 +287,12 @@ fn the_values_in_the_example_are_the_defaults() {
             "token_api.name",
             "token_api.style",
             "upstream",
+            "upstream.balance",
             "upstream.endpoints",
+            "upstream.endpoints.url",
+            "upstream.hash_by",
+            "upstream.health_check.path",
+            "upstream.max_requests",
             "upstream.name",
             "upstream.tls.certificate",
             "upstream.tls.key",

@@ -1,12 +1,13 @@
 //! Upstreams: their endpoints, the protocol, TLS, and the limits of their responses.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::files::certificate;
 use super::{SMALL, faults, small_with};
 use crate::config::{Config, UpstreamTls};
 use crate::tls::{CertificateFiles, Trust};
-use crate::upstream::{EndpointAddress, Protocol};
+use crate::upstream::{EndpointAddress, HashBy, Policy, Protocol};
 
 fn with_upstream(more: &str) -> String {
     format!("[[upstream]]\nname = 'b'\n{more}\n")
@@ -110,6 +111,79 @@ fn wrong_endpoints_and_protocols_are_faults_with_their_place() {
              found \"htp2\": did you mean \"http2\"?",
         ]
     );
+}
+
+#[test]
+fn what_is_said_of_several_endpoints_arrives() {
+    let config = small_with(&with_upstream(
+        "endpoints = ['http://a', { url = 'http://b', weight = 3, draining = true }]\n\
+         balance = 'hash'\nhash_by = 'header:X-Session'\n\
+         ejection = { for = '2s', statuses = [503] }\nretries.budget = 7\n\
+         health_check = { path = '/up?full' }\nmax_requests = 9\nqueue = 4",
+    ));
+    let settings = &config.upstreams.last().unwrap().plan.settings;
+    assert_eq!(settings.endpoints[1].to_string(), "b:80");
+    let balancing = settings.balancing.as_ref().unwrap();
+    let shares: Vec<_> =
+        balancing.shares.iter().map(|share| (share.weight, share.is_draining)).collect();
+    assert_eq!(shares, [(1, false), (3, true)]);
+    assert_eq!(
+        balancing.policy,
+        Policy::Hash(HashBy::Header(http::HeaderName::from_static("x-session")))
+    );
+    assert_eq!(balancing.ejection.span, Duration::from_secs(2));
+    assert_eq!((&*balancing.ejection.statuses, balancing.ejection.failures), (&[503][..], 5));
+    assert_eq!((balancing.retries.budget_percent, balancing.retries.floor), (7, 10));
+    assert_eq!(balancing.health_check.as_ref().unwrap().path, "/up?full");
+    assert_eq!((balancing.limits.most, balancing.limits.queue), (9, 4));
+}
+
+#[test]
+fn one_endpoint_has_nothing_to_decide_unless_it_is_checked_or_limited() {
+    for (more, is_balanced) in [
+        ("", false),
+        ("ejection.failures = 1\nretries.budget = 1", false),
+        ("max_requests = 1", true),
+        ("health_check.path = '/'", true),
+    ] {
+        let config = small_with(&with_upstream(&format!("endpoints = ['http://b']\n{more}")));
+        let settings = &config.upstreams.last().unwrap().plan.settings;
+        assert_eq!(settings.balancing.is_some(), is_balanced, "{more}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_of_several_endpoints_is_a_fault_that_says_why() {
+    for (keys, why) in [
+        ("endpoints = ['http://a', { weight = 2 }]", "missing key \"url\" in an item of"),
+        ("endpoints = [{ url = 'a' }]", "as in \"http://127.0.0.1:3000\""),
+        ("endpoints = [{ url = 'http://a', weigth = 2 }]", "did you mean \"weight\"?"),
+        ("endpoints = [{ url = 'http://a', weight = 0 }]", "an integer from 1 to 1000"),
+        (
+            "endpoints = ['http://a', { url = 'http://a', weight = 2 }]",
+            "lists \"http://a:80\" twice",
+        ),
+        ("endpoints = [{ url = 'http://a', draining = true }]", "all are \"draining\""),
+        ("endpoints = [5]", "as in \"http://127.0.0.1:3000\""),
+        ("endpoints = ['http://a']\nbalance = 'hash'", "missing key \"hash_by\""),
+        ("endpoints = ['http://a']\nhash_by = 'subject'", "\"hash_by\" is for \"balance\""),
+        (
+            "endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'header:a b'",
+            "\"a b\" is no name of a header",
+        ),
+        ("endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'tenant'", "\"subject\" or a"),
+        (
+            "endpoints = ['http://a']\nejection = { for = '10m' }",
+            "must not be longer than \"longest\"",
+        ),
+        ("endpoints = ['http://a']\nejection = { statuses = [404] }", "from 500 to 599"),
+        ("endpoints = ['http://a']\nhealth_check = {}", "missing key \"path\""),
+        ("endpoints = ['http://a']\nhealth_check.path = 'up'", "a path as in \"/healthz\""),
+        ("endpoints = ['http://a']\nqueue = 5", "is of no use without \"max_requests\""),
+    ] {
+        let found = of_upstream(keys);
+        assert!(found.len() == 1 && found[0].contains(why), "{keys}: {found:?}");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ use super::public_address::{PublicAddress, Rewriting};
 use super::refusal::Refusal;
 use super::worker::Local;
 use crate::tokens::clock;
-use crate::upstream::{Purpose, RequestBody, StreamedBody};
+use crate::upstream::{Call, HashBy, Purpose, RequestBody, StreamedBody, Upstream, key_of};
 use crate::wire::deadline::Deadline;
 
 pub(super) use body::ClientBody;
@@ -74,11 +74,17 @@ pub(super) async fn forward(
     let first = if has_body { times.request_body } else { times.response_head };
     control.enter_for(Phase::Exchange, first);
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
+    let key = balancing_key(upstream, exchange, &head);
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
-        until(&control.deadline, upstream.send(Request::from_parts(head, body), purpose, &own))
-            .await
+        let call = Call::new(purpose, &own, key);
+        let outcome =
+            until(&control.deadline, upstream.send(Request::from_parts(head, body), &call)).await;
+        if outcome.is_none() && control.upload.get() != Upload::Awaited {
+            upstream.note_silence(&call);
+        }
+        outcome
     };
     exchange.upstream_took = Some(sent.elapsed());
     let reply = match outcome {
@@ -164,6 +170,17 @@ fn rewrite_addresses(
         let path = exchange.target.as_ref().map_or("/", PathAndQuery::path);
         let public = PublicAddress::of(forwarding);
         Rewriting { public, upstream, route, path }.apply(headers);
+    }
+}
+
+/// What decides to which endpoint the request goes, where the upstream goes by it.
+fn balancing_key(upstream: &Upstream, exchange: &Exchange, head: &Parts) -> Option<u64> {
+    match upstream.hash_by()? {
+        HashBy::Subject => {
+            let admitted = exchange.admitted.as_ref()?;
+            Some(key_of(admitted.caller.token.subject().as_bytes()))
+        }
+        HashBy::Header(name) => head.headers.get(name).map(|value| key_of(value.as_bytes())),
     }
 }
 

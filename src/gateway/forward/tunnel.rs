@@ -193,7 +193,7 @@ async fn both_ways<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let UpstreamTunnel { stream: upstream, early: from_upstream } = upstream;
+    let UpstreamTunnel { stream: upstream, early: from_upstream, place: _place } = upstream;
     let (client_reads, client_writes) = tokio::io::split(client);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
     let mut up = pin!(pass_on(from_client, client_reads, upstream_writes, received));

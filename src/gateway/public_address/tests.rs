@@ -18,6 +18,7 @@ fn upstream(host: &str, port: u16, is_tls: bool) -> UpstreamPlan {
             idle_connections: 1,
             idle_timeout: Duration::from_secs(1),
             response_head: ResponseHeadLimits { bytes: 1024, fields: 10 },
+            balancing: None,
         },
         preserve_host: true,
         via: true,

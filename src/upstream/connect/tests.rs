@@ -47,6 +47,7 @@ fn settings(timeout: Duration, protocol: Protocol, tls: Option<UpstreamTls>) -> 
         idle_connections: 0,
         idle_timeout: LONG,
         response_head: ResponseHeadLimits { bytes: 0, fields: 0 },
+        balancing: None,
     }
 }
 

@@ -120,7 +120,15 @@ impl Upstream {
 
     /// The same, which closes a connection that has been idle for this long.
     pub(crate) fn closing_after(timeout: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::over(TcpListener::bind("127.0.0.1:0").expect("a free port"), timeout)
+    }
+
+    /// An upstream at this address, where another one was.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::over(TcpListener::bind(address).expect("the address is free"), UPSTREAM_TIMEOUT)
+    }
+
+    fn over(listener: TcpListener, timeout: Duration) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State {
             log: Mutex::default(),

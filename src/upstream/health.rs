@@ -1,0 +1,347 @@
+//! How the endpoints of an upstream are: what all workers know of them together, without a lock
+//! where a request passes.
+//!
+//! ```text
+//! in ─ failures in a row ─→ out ─ its time is over ─→ returning ─→ in
+//!  ↑                         ↑                         │    │
+//!  └─────────────────────────┼──── slow_return is over ┘    │
+//!                            └──── one failure ─────────────┘
+//! ```
+//!
+//! Health checks put an endpoint out and back in beside that. Times are milliseconds since
+//! the process first asked, as an argument: see [`now_ms`].
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::balance::key_of;
+use super::queue::Queue;
+use super::settings::Ejection;
+use super::{Balancing, UpstreamSettings};
+use crate::telemetry::metrics::{EndpointGauges, UpstreamGauges};
+
+/// The time, in milliseconds since this was first called.
+#[expect(clippy::disallowed_methods, reason = "the place where the time of endpoints is read")]
+pub(super) fn now_ms() -> u64 {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Never 0: that stands for "never".
+    in_ms(BEGIN.elapsed()).saturating_add(1)
+}
+
+fn in_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An endpoint that returns gets at least this share of what it gets otherwise.
+const LEAST_SHARE: f64 = 0.05;
+
+/// What is known of one endpoint. It outlives a reload.
+#[derive(Debug)]
+pub(super) struct EndpointState {
+    /// As in the log and the metrics.
+    name: String,
+    /// What distinguishes it in a hash, the same in every process.
+    pub(super) seed: u64,
+    /// In a row.
+    failures: AtomicU32,
+    /// Until when it is out, or was the last time; 0: it never was, or that is long ago.
+    out_until_ms: AtomicU64,
+    /// For how long it was put out the last time.
+    last_span_ms: AtomicU64,
+    /// How often it was put out and was not well for long in between.
+    times: AtomicU32,
+    /// Whether its health checks fail.
+    is_unwell: AtomicBool,
+    /// Requests under way, where they are counted.
+    pub(super) in_flight: AtomicU32,
+    ejections: AtomicU64,
+    checks: Checks,
+}
+
+/// Written by the one thread that checks.
+#[derive(Debug, Default)]
+struct Checks {
+    good_in_row: AtomicU32,
+    bad_in_row: AtomicU32,
+    next_ms: AtomicU64,
+    is_running: AtomicBool,
+}
+
+impl EndpointState {
+    fn new(name: String) -> Self {
+        Self {
+            seed: key_of(name.as_bytes()),
+            name,
+            failures: AtomicU32::new(0),
+            out_until_ms: AtomicU64::new(0),
+            last_span_ms: AtomicU64::new(0),
+            times: AtomicU32::new(0),
+            is_unwell: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
+            checks: Checks::default(),
+        }
+    }
+
+    /// Whether it is in, with its whole share, without a look at the clock.
+    pub(super) fn is_plain(&self) -> bool {
+        self.out_until_ms.load(Ordering::Relaxed) == 0 && !self.is_unwell.load(Ordering::Relaxed)
+    }
+
+    fn is_ejected(&self, now_ms: u64) -> bool {
+        now_ms < self.out_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// The part of its share that it gets, 0 to 1; 0: it is out.
+    pub(super) fn part(&self, slow_return: Duration, now_ms: u64) -> f64 {
+        let until = self.out_until_ms.load(Ordering::Relaxed);
+        if self.is_unwell.load(Ordering::Relaxed) || now_ms < until {
+            return 0.0;
+        }
+        let whole = in_ms(slow_return);
+        let since = now_ms - until;
+        if until == 0 || since >= whole {
+            return 1.0;
+        }
+        let ratio = Duration::from_millis(since).div_duration_f64(Duration::from_millis(whole));
+        ratio.max(LEAST_SHARE)
+    }
+}
+
+/// What all workers know of one upstream.
+#[derive(Debug)]
+pub struct UpstreamState {
+    name: Arc<str>,
+    settings: UpstreamSettings,
+    balancing: Arc<Balancing>,
+    pub(super) endpoints: Vec<Arc<EndpointState>>,
+    /// Requests that wait for their turn. It outlives a reload.
+    pub(super) queue: Arc<Queue>,
+    /// Requests that were sent again.
+    retries: Arc<AtomicU64>,
+    /// Held while an endpoint is put out, so that two at once do not leave too few.
+    ejecting: Mutex<()>,
+}
+
+impl UpstreamState {
+    /// Of an upstream as configured; what was known of its endpoints `before` stays. `None`: there
+    /// is nothing to know.
+    #[must_use]
+    pub fn of(
+        name: &Arc<str>,
+        settings: &UpstreamSettings,
+        before: Option<&Arc<Self>>,
+    ) -> Option<Arc<Self>> {
+        let balancing = Arc::clone(settings.balancing.as_ref()?);
+        if let Some(same) = before.filter(|before| before.settings == *settings) {
+            return Some(Arc::clone(same));
+        }
+        let known = |name: &str| {
+            let states = before.into_iter().flat_map(|before| &before.endpoints);
+            states.into_iter().find(|state| state.name == name).map(Arc::clone)
+        };
+        let endpoint =
+            |name: String| known(&name).unwrap_or_else(|| Arc::new(EndpointState::new(name)));
+        let endpoints: Vec<_> =
+            settings.endpoints.iter().map(|each| endpoint(each.to_string())).collect();
+        if balancing.health_check.is_none() {
+            for state in &endpoints {
+                // There is no check that could find it well again.
+                state.is_unwell.store(false, Ordering::Relaxed);
+            }
+        }
+        Some(Arc::new(Self {
+            name: Arc::clone(name),
+            settings: settings.clone(),
+            balancing,
+            endpoints,
+            queue: before.map_or_else(Arc::default, |before| Arc::clone(&before.queue)),
+            retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
+            ejecting: Mutex::new(()),
+        }))
+    }
+
+    /// What its routes call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As configured.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Whether its endpoints are asked how they are.
+    #[must_use]
+    pub fn has_checks(&self) -> bool {
+        self.balancing.health_check.is_some()
+    }
+
+    pub(super) fn balancing(&self) -> &Balancing {
+        &self.balancing
+    }
+
+    /// A request was sent again.
+    pub(super) fn note_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An endpoint answered a request to its end.
+    pub(super) fn note_success(&self, at: usize) {
+        if let Some(state) = self.endpoints.get(at)
+            && state.failures.load(Ordering::Relaxed) != 0
+        {
+            state.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// An endpoint did not take a connection, or broke an exchange: if that was too often, it is
+    /// put out.
+    pub(super) fn note_failure(&self, at: usize, now_ms: u64) {
+        let ejection = &self.balancing.ejection;
+        let Some(state) = self.endpoints.get(at).filter(|_| ejection.failures > 0) else { return };
+        if state.is_ejected(now_ms) {
+            return;
+        }
+        let in_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let until = state.out_until_ms.load(Ordering::Relaxed);
+        let is_returning = until > 0 && now_ms - until < in_ms(ejection.slow_return);
+        if in_row >= ejection.failures || is_returning {
+            self.eject(at, state, now_ms);
+        }
+    }
+
+    fn eject(&self, at: usize, state: &EndpointState, now_ms: u64) {
+        let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let ejection = &self.balancing.ejection;
+        let is_draining =
+            |at: usize| self.balancing.shares.get(at).is_some_and(|share| share.is_draining);
+        if state.is_ejected(now_ms) || is_draining(at) {
+            return;
+        }
+        let serving = || self.endpoints.iter().enumerate().filter(|(at, _)| !is_draining(*at));
+        let out = serving().filter(|(_, state)| state.is_ejected(now_ms)).count();
+        let most = serving().count() * usize::try_from(ejection.most_percent).unwrap_or(100) / 100;
+        if out >= most {
+            return;
+        }
+        let until = state.out_until_ms.load(Ordering::Relaxed);
+        let last = state.last_span_ms.load(Ordering::Relaxed);
+        let long_ago = until.saturating_add(in_ms(ejection.slow_return)).saturating_add(last);
+        let times = if now_ms > long_ago { 0 } else { state.times.load(Ordering::Relaxed) };
+        let span = span_ms(ejection, times);
+        state.times.store(times.saturating_add(1), Ordering::Relaxed);
+        state.last_span_ms.store(span, Ordering::Relaxed);
+        state.failures.store(0, Ordering::Relaxed);
+        state.ejections.fetch_add(1, Ordering::Relaxed);
+        state.out_until_ms.store(now_ms.saturating_add(span), Ordering::Relaxed);
+        tracing::warn!(
+            upstream = &*self.name,
+            endpoint = state.name,
+            milliseconds = span,
+            "an endpoint fails: it gets no requests for a while"
+        );
+    }
+
+    /// Forgets ejections that are over, so that the clock need not be read for them. To be called
+    /// about once a second.
+    pub(super) fn tidy(&self, now_ms: u64) {
+        for state in &self.endpoints {
+            if !self.has_checks() && state.is_unwell.load(Ordering::Relaxed) {
+                // A check that was under way when the checks were taken out of the configuration.
+                state.is_unwell.store(false, Ordering::Relaxed);
+            }
+            let until = state.out_until_ms.load(Ordering::Relaxed);
+            if until == 0 {
+                continue;
+            }
+            let slow_return = in_ms(self.balancing.ejection.slow_return);
+            let last = state.last_span_ms.load(Ordering::Relaxed);
+            if now_ms > until.saturating_add(slow_return).saturating_add(last) {
+                // Unless it has been put out meanwhile.
+                let _ = state.out_until_ms.compare_exchange(
+                    until,
+                    0,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+    }
+
+    /// Whether a health check of an endpoint is due; then it has begun.
+    pub(super) fn begin_check(&self, at: usize, now_ms: u64) -> bool {
+        let Some(check) = &self.balancing.health_check else { return false };
+        let Some(state) = self.endpoints.get(at) else { return false };
+        let is_due = now_ms >= state.checks.next_ms.load(Ordering::Relaxed)
+            && !state.checks.is_running.swap(true, Ordering::Relaxed);
+        if is_due {
+            let next = now_ms.saturating_add(in_ms(check.interval));
+            state.checks.next_ms.store(next, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// A health check has ended; `fault`: why it found the endpoint unwell.
+    pub(super) fn end_check(&self, at: usize, fault: Option<&str>, now_ms: u64) {
+        let (Some(check), Some(state)) = (&self.balancing.health_check, self.endpoints.get(at))
+        else {
+            return;
+        };
+        let Checks { good_in_row, bad_in_row, is_running, .. } = &state.checks;
+        let (counter, other, least) = match fault {
+            None => (good_in_row, bad_in_row, check.healthy_after),
+            Some(_) => (bad_in_row, good_in_row, check.unhealthy_after),
+        };
+        other.store(0, Ordering::Relaxed);
+        let in_row = counter.load(Ordering::Relaxed).saturating_add(1);
+        counter.store(in_row, Ordering::Relaxed);
+        let was_unwell = state.is_unwell.load(Ordering::Relaxed);
+        if in_row >= least && was_unwell != fault.is_some() {
+            let (upstream, endpoint) = (&*self.name, &state.name);
+            match fault {
+                Some(fault) => {
+                    tracing::warn!(upstream, endpoint, fault, "health checks fail");
+                }
+                None => {
+                    tracing::info!(upstream, endpoint, "health checks succeed again");
+                    state.failures.store(0, Ordering::Relaxed);
+                    // It returns as slowly as after an ejection, which may go on beyond this.
+                    state.out_until_ms.fetch_max(now_ms, Ordering::Relaxed);
+                }
+            }
+            state.is_unwell.store(fault.is_some(), Ordering::Relaxed);
+        }
+        is_running.store(false, Ordering::Relaxed);
+    }
+
+    /// For the metrics.
+    #[must_use]
+    pub fn gauges(&self) -> UpstreamGauges {
+        let now = now_ms();
+        let endpoint = |state: &Arc<EndpointState>| EndpointGauges {
+            name: state.name.clone(),
+            is_up: !state.is_unwell.load(Ordering::Relaxed) && !state.is_ejected(now),
+            is_ejected: state.is_ejected(now),
+            ejections: state.ejections.load(Ordering::Relaxed),
+        };
+        UpstreamGauges {
+            name: Arc::clone(&self.name),
+            retries: self.retries.load(Ordering::Relaxed),
+            waiting: self.queue.waiting(),
+            endpoints: self.endpoints.iter().map(endpoint).collect(),
+        }
+    }
+}
+
+/// How long an endpoint is put out that was put out so many times before.
+fn span_ms(ejection: &Ejection, times: u32) -> u64 {
+    let doubled = in_ms(ejection.span).saturating_mul(1 << times.min(30));
+    doubled.min(in_ms(ejection.longest))
+}
+
+#[cfg(test)]
+mod tests;

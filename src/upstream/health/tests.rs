@@ -1,0 +1,229 @@
+//! The states of endpoints under a simulated clock.
+
+use super::*;
+use crate::upstream::balance::Random;
+use crate::upstream::{
+    Endpoint, EndpointAddress, EndpointShare, HealthCheck, Policy, Protocol, RequestLimits,
+    ResponseHeadLimits, Retries,
+};
+
+const SPAN: u64 = 1000;
+const SLOW: u64 = 2000;
+
+pub(in crate::upstream) fn settings(
+    endpoints: u16,
+    more: impl Fn(&mut Balancing),
+) -> UpstreamSettings {
+    let mut balancing = Balancing {
+        shares: vec![EndpointShare { weight: 1, is_draining: false }; usize::from(endpoints)],
+        policy: Policy::RoundRobin,
+        ejection: Ejection {
+            failures: 3,
+            span: Duration::from_millis(SPAN),
+            longest: Duration::from_millis(3 * SPAN),
+            most_percent: 50,
+            slow_return: Duration::from_millis(SLOW),
+            statuses: Vec::new(),
+        },
+        retries: Retries { budget_percent: 20, floor: 1, statuses: Vec::new() },
+        health_check: None,
+        limits: RequestLimits { most: 0, queue: 0, queue_timeout: Duration::from_secs(1) },
+    };
+    more(&mut balancing);
+    let endpoint = |port| Endpoint {
+        address: EndpointAddress::Tcp { host: "127.0.0.1".to_owned(), port },
+        is_tls: false,
+    };
+    UpstreamSettings {
+        endpoints: (1..=endpoints).map(endpoint).collect(),
+        protocol: Protocol::Http1,
+        tls: None,
+        connect_timeout: Duration::from_secs(1),
+        idle_connections: 1,
+        idle_timeout: Duration::from_secs(1),
+        response_head: ResponseHeadLimits { bytes: 1024, fields: 10 },
+        balancing: Some(Arc::new(balancing)),
+    }
+}
+
+fn state_with(endpoints: u16, more: impl Fn(&mut Balancing)) -> Arc<UpstreamState> {
+    UpstreamState::of(&"app".into(), &settings(endpoints, more), None).expect("there is a state")
+}
+
+fn state(endpoints: u16) -> Arc<UpstreamState> {
+    state_with(endpoints, |_| {})
+}
+
+fn part(state: &UpstreamState, at: usize, now: u64) -> f64 {
+    state.endpoints[at].part(Duration::from_millis(SLOW), now)
+}
+
+fn fail(state: &UpstreamState, at: usize, times: usize, now: u64) {
+    (0..times).for_each(|_| state.note_failure(at, now));
+}
+
+#[test]
+fn failures_in_a_row_put_an_endpoint_out_and_a_success_between_them_does_not() {
+    let state = state(2);
+    fail(&state, 0, 2, 1);
+    state.note_success(0);
+    fail(&state, 0, 2, 1);
+    assert!(state.endpoints[0].is_plain());
+    fail(&state, 0, 1, 1);
+    assert!(part(&state, 0, 1) == 0.0 && part(&state, 0, SPAN) == 0.0);
+    assert!(state.endpoints[1].is_plain());
+}
+
+#[test]
+fn an_endpoint_returns_with_a_share_that_grows() {
+    let state = state(2);
+    fail(&state, 0, 3, 1);
+    let back = 1 + SPAN;
+    let parts: Vec<_> = [0, SLOW / 4, SLOW / 2, SLOW - 1, SLOW]
+        .iter()
+        .map(|after| part(&state, 0, back + after))
+        .collect();
+    assert!(parts.is_sorted() && parts[0] == LEAST_SHARE, "{parts:?}");
+    assert!((parts[2] - 0.5).abs() < 0.01 && parts[4] == 1.0, "{parts:?}");
+}
+
+#[test]
+fn each_further_time_is_twice_as_long_up_to_the_longest_and_one_failure_is_enough() {
+    let state = state(2);
+    fail(&state, 0, 3, 1);
+    let mut now = 1 + SPAN;
+    for expected in [2 * SPAN, 3 * SPAN, 3 * SPAN] {
+        assert!(part(&state, 0, now) > 0.0);
+        fail(&state, 0, 1, now);
+        assert!(part(&state, 0, now + expected - 1) == 0.0, "{expected}");
+        now += expected;
+        assert!(part(&state, 0, now) > 0.0, "{expected}");
+    }
+    // Well for long enough: it begins anew.
+    now += SLOW + 3 * SPAN + 1;
+    state.tidy(now);
+    assert!(state.endpoints[0].is_plain());
+    fail(&state, 0, 2, now);
+    assert!(state.endpoints[0].is_plain());
+    fail(&state, 0, 1, now);
+    assert!(part(&state, 0, now + SPAN - 1) == 0.0 && part(&state, 0, now + SPAN) > 0.0);
+}
+
+#[test]
+fn never_more_than_the_stated_share_is_put_out() {
+    for (endpoints, percent, most) in [(1, 50, 0), (2, 50, 1), (3, 50, 1), (4, 50, 2), (3, 100, 3)]
+    {
+        let state = state_with(endpoints, |balancing| balancing.ejection.most_percent = percent);
+        for at in 0..usize::from(endpoints) {
+            fail(&state, at, 10, 1);
+        }
+        let out = (0..usize::from(endpoints)).filter(|at| part(&state, *at, 1) == 0.0).count();
+        assert_eq!(out, most, "{endpoints} endpoints, {percent} per cent");
+    }
+}
+
+#[test]
+fn endpoints_that_drain_do_not_count() {
+    let state = state_with(3, |balancing| balancing.shares[2].is_draining = true);
+    fail(&state, 2, 10, 1);
+    fail(&state, 0, 10, 1);
+    fail(&state, 1, 10, 1);
+    let out: Vec<_> = (0..3).map(|at| part(&state, at, 1) == 0.0).collect();
+    assert_eq!(out, [true, false, false]);
+}
+
+fn checked() -> Arc<UpstreamState> {
+    state_with(2, |balancing| {
+        balancing.health_check = Some(HealthCheck {
+            path: http::uri::PathAndQuery::from_static("/health"),
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_millis(50),
+            healthy_after: 2,
+            unhealthy_after: 3,
+            statuses: Vec::new(),
+        });
+    })
+}
+
+#[test]
+fn checks_put_an_endpoint_out_and_back_in_after_so_many_in_a_row() {
+    let state = checked();
+    let check = |fault: Option<&str>, now: u64| {
+        assert!(state.begin_check(0, now), "one is due at {now}");
+        assert!(!state.begin_check(0, now + 1000), "one at a time");
+        state.end_check(0, fault, now);
+        assert!(!state.begin_check(0, now + 99), "the next is due later");
+    };
+    let bad = Some("it is ill");
+    for (now, fault, is_in) in [
+        (100, bad, true),
+        (200, bad, true),
+        (300, None, true),
+        (400, bad, true),
+        (500, bad, true),
+        (600, bad, false),
+        (700, None, false),
+        (800, bad, false),
+        (900, None, false),
+        (1000, None, true),
+    ] {
+        check(fault, now);
+        assert_eq!(part(&state, 0, now) > 0.0, is_in, "at {now}");
+    }
+    assert!(part(&state, 0, 1000) == LEAST_SHARE, "it returns slowly");
+}
+
+#[test]
+fn what_is_known_of_an_endpoint_outlives_a_reload_that_keeps_it() {
+    let before = state(2);
+    fail(&before, 0, 3, 1);
+    let after = UpstreamState::of(
+        &"app".into(),
+        &settings(3, |balancing| balancing.limits.queue = 7),
+        Some(&before),
+    )
+    .expect("a state");
+    assert!(part(&after, 0, 1) == 0.0 && after.endpoints[1].is_plain());
+    let same = UpstreamState::of(&"app".into(), &settings(2, |_| {}), Some(&before));
+    assert!(Arc::ptr_eq(&same.expect("a state"), &before));
+    assert!(
+        UpstreamState::of(
+            &"app".into(),
+            &UpstreamSettings { balancing: None, ..settings(1, |_| {}) },
+            None
+        )
+        .is_none()
+    );
+}
+
+/// A simulation with a seed: endpoints fail and recover at random, and what must hold holds after
+/// each step.
+#[test]
+fn in_a_long_run_of_failures_the_bounds_always_hold() {
+    for seed in 0..50 {
+        let random = Random::seeded(seed);
+        let state = state(4);
+        let mut now = 1;
+        for _ in 0..5000 {
+            now += random.next() % 50;
+            let at = usize::try_from(random.next() % 4).expect("small");
+            if random.next().is_multiple_of(3) {
+                state.note_success(at);
+            } else {
+                state.note_failure(at, now);
+            }
+            if random.next().is_multiple_of(20) {
+                state.tidy(now);
+            }
+            let out = (0..4).filter(|at| part(&state, *at, now) == 0.0).count();
+            assert!(out <= 2, "seed {seed}: {out} are out at {now}");
+            for endpoint in &state.endpoints {
+                let until = endpoint.out_until_ms.load(Ordering::Relaxed);
+                assert!(until <= now + 3 * SPAN, "seed {seed}: out for too long at {now}");
+            }
+        }
+        // When nothing fails any more, all are back.
+        now += 3 * SPAN + SLOW;
+        assert!((0..4).all(|at| part(&state, at, now) == 1.0), "seed {seed}");
+    }
+}

@@ -1,0 +1,157 @@
+//! One upstream, as one worker sends to it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+
+use super::balanced::Balanced;
+use super::health::UpstreamState;
+use super::pool::Pool;
+use super::retry::{MOST_ATTEMPTS, Repeat};
+use super::{Call, HashBy, Policy, Purpose, Reply, RequestBody, UpstreamError, UpstreamSettings};
+
+/// One upstream of one worker.
+pub struct Upstream {
+    settings: UpstreamSettings,
+    way: Way,
+}
+
+/// How its endpoints are reached.
+enum Way {
+    /// There is one, and nothing to decide.
+    Single(Option<Rc<Pool>>),
+    Balanced(Box<Balanced>),
+}
+
+/// How often [`Upstream::sweep`] is to be called.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Upstream {
+    /// An upstream without a connection yet. `state`: what all workers know of it, where its
+    /// settings say how requests are shared out.
+    #[must_use]
+    pub fn new(settings: UpstreamSettings, state: Option<Arc<UpstreamState>>) -> Self {
+        let way = match state {
+            Some(state) => Way::Balanced(Box::new(Balanced::new(&settings, state))),
+            None => {
+                let pool = |endpoint| Rc::new(Pool::new(endpoint, &settings));
+                Way::Single(settings.endpoints.first().map(pool))
+            }
+        };
+        Self { settings, way }
+    }
+
+    /// Whether it is as configured there, with this state.
+    #[must_use]
+    pub fn is(&self, settings: &UpstreamSettings, state: Option<&Arc<UpstreamState>>) -> bool {
+        let has_state = match (&self.way, state) {
+            (Way::Single(_), None) => true,
+            (Way::Balanced(balanced), Some(state)) => Arc::ptr_eq(balanced.state(), state),
+            _ => false,
+        };
+        has_state && self.settings == *settings
+    }
+
+    /// What of a request decides which endpoint is asked, if anything does.
+    #[must_use]
+    pub fn hash_by(&self) -> Option<&HashBy> {
+        match &self.way {
+            Way::Single(_) => None,
+            Way::Balanced(balanced) => match balanced.policy() {
+                Policy::Hash(by) => Some(by),
+                Policy::RoundRobin | Policy::LeastRequests => None,
+            },
+        }
+    }
+
+    /// Sends a request, with keyward's own fields beside the client's, and waits for the head of
+    /// its response.
+    ///
+    /// A request is sent a second time only if none of it was sent; or if it was sent on a
+    /// connection that had served before or is shared, nothing at all came back, it is idempotent
+    /// and has no body. Where there is another endpoint, such a request is sent to that one when
+    /// this one breaks the exchange, as far as the budget of retries allows.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpstreamError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes the connection or resets the stream, so the server may notice that the
+    /// answer is no longer wanted.
+    pub async fn send(
+        &self,
+        request: Request<RequestBody>,
+        call: &Call<'_>,
+    ) -> Result<Reply, UpstreamError> {
+        match &self.way {
+            Way::Single(Some(pool)) => send_to(pool, request, call).await,
+            // Boxed, as it is large: every connection reserves memory for the futures of its
+            // requests.
+            Way::Balanced(balanced) => Box::pin(balanced.send(request, call)).await,
+            Way::Single(None) => Err(UpstreamError::nowhere()),
+        }
+    }
+
+    /// The endpoint that was asked did not answer in time.
+    pub fn note_silence(&self, call: &Call<'_>) {
+        if let (Way::Balanced(balanced), Some(at)) = (&self.way, call.asked.get()) {
+            balanced.note_silence(at);
+        }
+    }
+
+    /// Closes what has been idle too long. To be called every [`SWEEP_EVERY`].
+    pub fn sweep(&self) {
+        match &self.way {
+            Way::Single(pool) => {
+                pool.iter().for_each(|pool| pool.sweep(self.settings.idle_timeout))
+            }
+            Way::Balanced(balanced) => balanced.sweep(self.settings.idle_timeout),
+        }
+    }
+
+    /// It gets no other request: what is idle is closed, and what is under way goes on.
+    pub fn retire(&self) {
+        match &self.way {
+            Way::Single(pool) => pool.iter().for_each(|pool| pool.retire()),
+            Way::Balanced(balanced) => balanced.retire(),
+        }
+    }
+}
+
+async fn send_to(
+    pool: &Pool,
+    mut request: Request<RequestBody>,
+    call: &Call<'_>,
+) -> Result<Reply, UpstreamError> {
+    let purpose = call.purpose;
+    let mut is_fresh = purpose == Purpose::Switch;
+    let (mut has_repeated, mut attempts) = (false, 0);
+    loop {
+        let warm = if is_fresh { None } else { pool.warm() };
+        let channel = match warm {
+            Some(channel) => channel,
+            // Boxed, as it is rare and large.
+            None => Box::pin(pool.open(purpose, is_fresh)).await?,
+        };
+        let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
+        attempts += 1;
+        let repeat = if is_shared && !has_repeated { Repeat::of(&request, purpose) } else { None };
+        let failed = match pool.exchange(channel, request, purpose, call.own).await {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => failed,
+        };
+        request = match (failed.unsent, repeat) {
+            (Some(unsent), _) if is_shared => unsent,
+            (None, Some(repeat)) if failed.is_unanswered => {
+                has_repeated = true;
+                repeat.into_request()
+            }
+            _ => return Err(pool.broken(failed.fault)),
+        };
+        is_fresh = true;
+    }
+}
