@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 
 use super::admitted::Admitted;
 use super::authenticate;
-use super::credential::CredentialSource;
+use super::credential::{CredentialField, CredentialSource};
 use super::dav_destination;
 use super::exchange::Exchange;
 use super::gate::WebSocketForm;
@@ -87,9 +87,22 @@ pub(super) async fn permitted<'a>(
     let caller = authenticate::caller(local, exchange, route, source, head, is_websocket).await?;
     let mut permit = permit(plan, route, source, caller, head)?;
     if dav_destination::is_asked_for(head) {
+        let field = exchange.credential_field;
         let there = |at: usize, head: &Parts| {
-            let (route, source) = (plan.route(at)?, plan.credential_source(at));
-            Ok(self::permit(plan, route, source, permit.caller.clone(), head)?.target)
+            let (there, source_there) = (plan.route(at)?, plan.credential_source(at));
+            if there.accept.is_empty() {
+                return Ok(self::permit(plan, there, source_there, None, head)?.target);
+            }
+            // The credential must be in a place from which that route would take it, too.
+            let is_taken = field == CredentialField::Authorization
+                || there.credentials == route.credentials && source_there == source;
+            if !is_taken {
+                let cause = "the route of Destination does not take a credential from where this \
+                             one is"
+                    .to_owned();
+                return Err(Refusal::Forbidden { cause, scope: None });
+            }
+            Ok(self::permit(plan, there, source_there, permit.caller.clone(), head)?.target)
         };
         permit.destination = dav_destination::permitted(plan, exchange, route, head, there)?;
     }

@@ -81,6 +81,12 @@ pub(super) fn permitted(
     if plan.route(at)?.upstream != route.upstream {
         return Err(elsewhere("leads to another upstream"));
     }
+    for places in [route, plan.route(at)?]
+        .into_iter()
+        .filter_map(|route| route.credentials.as_deref().filter(|_| !route.forward_credential))
+    {
+        places.remove(&mut there.headers, &mut there.uri);
+    }
     let target = permit(at, &there)?;
     let target = target.as_ref().or_else(|| there.uri.path_and_query());
     let target = target.map_or("/", PathAndQuery::as_str);

@@ -117,6 +117,10 @@ impl Balanced {
             let picked = if is_behind { Pick::Full } else { self.pick(call.key, &tried) };
             let (place, member) = match picked {
                 Pick::There(place, member) => (place, member),
+                // A request that was asked already holds a place: it does not wait for a second one.
+                Pick::Full if !tried.is_empty() => {
+                    return give_up(fallback, failure.unwrap_or_else(UpstreamError::nowhere));
+                }
                 Pick::Full => match self.wait(call.key, &tried).await {
                     Ok(found) => found,
                     Err(busy) => return give_up(fallback, failure.unwrap_or(busy)),
@@ -145,6 +149,8 @@ impl Balanced {
             let may_go_on = attempts < MOST_ATTEMPTS;
             let repeat = if may_go_on { Repeat::of(&request, purpose) } else { None };
             let (was_idle, is_shared) = (channel.was_idle(), channel.is_shared());
+            // Over HTTP/2 a body that breaks off looks like a reset.
+            let broken = request.body().broken();
             let failed = match pool.exchange(channel, request, purpose, call.own).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
@@ -169,6 +175,7 @@ impl Balanced {
             // An idle connection that the server closes says nothing of the server, and neither
             // does a shared one that takes no more requests, nor a body that breaks off.
             let is_blameless = failed.fault.is_bodys()
+                || broken.is_some_and(|broken| broken.get())
                 || if failed.unsent.is_some() {
                     is_shared
                 } else {
@@ -329,6 +336,8 @@ impl Balanced {
         self.members.iter().for_each(|member| member.pool.sweep(idle_timeout));
         self.budget.tick();
         self.state.tidy(now_ms());
+        // An endpoint may have returned: no place that is given up tells those that wait.
+        self.state.queue.wake();
     }
 
     pub(super) fn retire(&self) {

@@ -208,7 +208,7 @@ impl UpstreamState {
         }
         let in_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = state.out_until_ms.load(Ordering::Relaxed);
-        let is_returning = until > 0 && now_ms - until < in_ms(ejection.slow_return);
+        let is_returning = until > 0 && now_ms.saturating_sub(until) < in_ms(ejection.slow_return);
         if in_row >= ejection.failures || is_returning {
             self.eject(at, state, now_ms);
         }

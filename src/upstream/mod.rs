@@ -110,12 +110,14 @@ pub enum RequestBody {
 pub struct StreamedBody {
     body: Box<dyn Body<Data = Bytes, Error = BoxError> + Unpin>,
     is_over: Rc<Cell<bool>>,
+    /// Whether it broke off, which is no fault of the server's.
+    is_broken: Rc<Cell<bool>>,
 }
 
 impl StreamedBody {
     /// A body that has not been sent.
     pub fn new(body: impl Body<Data = Bytes, Error = BoxError> + Unpin + 'static) -> Self {
-        Self { body: Box::new(body), is_over: Rc::default() }
+        Self { body: Box::new(body), is_over: Rc::default(), is_broken: Rc::default() }
     }
 }
 
@@ -136,6 +138,14 @@ impl RequestBody {
             Self::Streamed(streamed) => Some(Rc::clone(&streamed.is_over)),
         }
     }
+
+    /// What becomes true when the body breaks off; nothing, if there is none.
+    fn broken(&self) -> Option<Rc<Cell<bool>>> {
+        match self {
+            Self::Empty => None,
+            Self::Streamed(streamed) => Some(Rc::clone(&streamed.is_broken)),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -148,7 +158,13 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(streamed) => Pin::new(&mut streamed.body).poll_frame(cx),
+            Self::Streamed(streamed) => {
+                let polled = Pin::new(&mut streamed.body).poll_frame(cx);
+                if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    streamed.is_broken.set(true);
+                }
+                polled
+            }
         }
     }
 

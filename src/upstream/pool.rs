@@ -142,6 +142,7 @@ impl Pool {
             }
             Channel::Http2(mut session) => {
                 let host = request.headers().get(header::HOST).cloned();
+                let had_upload = request.body().end().is_some();
                 let is_tls = self.connector.endpoint().is_tls;
                 http2::finish_head(&mut request, host.as_ref(), is_tls, own);
                 match session.exchange(request).await {
@@ -151,7 +152,7 @@ impl Pool {
                     }
                     Ok((response, stream)) => {
                         let (head, incoming) = response.into_parts();
-                        Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream) })
+                        Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream, had_upload) })
                     }
                     Err(mut failed) => {
                         failed.unsent = failed.unsent.map(|unsent| as_it_came(unsent, host, own));

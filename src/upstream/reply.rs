@@ -67,9 +67,9 @@ impl ReplyBody {
         body
     }
 
-    pub(super) fn of_http2(incoming: Incoming, stream: Stream) -> Self {
+    pub(super) fn of_http2(incoming: Incoming, stream: Stream, had_upload: bool) -> Self {
         let channel = Channel::Http2 { _stream: stream };
-        Self { incoming, channel, had_upload: false, place: None }
+        Self { incoming, channel, had_upload, place: None }
     }
 
     /// Keeps the request's place at the endpoint until the response has ended, and notes how it
@@ -100,6 +100,9 @@ impl ReplyBody {
             Channel::Http1(connection, _) => connection.into_tunnel(),
             Channel::Uploading(..) | Channel::Http2 { .. } | Channel::None => None,
         };
+        if let Some(place) = self.place.as_ref().filter(|_| tunnel.is_some()) {
+            place.succeeded();
+        }
         tunnel.map(|tunnel| UpstreamTunnel { place: self.place, ..tunnel })
     }
 

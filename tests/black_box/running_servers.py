@@ -214,7 +214,6 @@ class KeywardFront(Front):
             text += "public = true\n" if route.public else f"accept = {json.dumps(route.accept)}\n"
             if route.role is not None:
                 text += f'require.role = ["{route.role}"]\n'
-            text += route.further + "\n"
         return "\n".join(line.strip() for line in text.splitlines())
 
 

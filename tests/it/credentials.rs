@@ -439,8 +439,11 @@ fn a_response_to_a_token_in_the_query_is_private_and_tells_no_address() {
             assert_eq!(answer.fields.all("referrer-policy"), ["no-referrer"], "{answer:?}");
         }
         let cookie = [("cookie", format!("token={}", alice.token))];
-        for answer in ask(&placed.world, "GET", path, &cookie) {
-            assert_eq!(answer.fields.all("cache-control"), [expected], "{answer:?}");
+        let header = [("private-token", alice.token.clone())];
+        for fields in [&cookie, &header] {
+            for answer in ask(&placed.world, "GET", path, fields) {
+                assert_eq!(answer.fields.all("cache-control"), [expected], "{answer:?}");
+            }
         }
     }
     let bearer = [("authorization", format!("Bearer {}", alice.token))];
@@ -449,6 +452,39 @@ fn a_response_to_a_token_in_the_query_is_private_and_tells_no_address() {
         assert_eq!(answer.fields.all("referrer-policy"), ["unsafe-url"], "{answer:?}");
     }
     assert!(!placed.world.output().contains(&alice.token), "neither log has the token");
+}
+
+#[test]
+fn a_destination_goes_by_the_credential_rules_of_its_own_route_and_holds_no_token() {
+    let open = "path = \"/open/{*rest}\"\nupstream = \"app\"\npublic = true";
+    let placed = Placed::start_with(|plan| plan.route(open));
+    let token = placed.world.key(TestUser::ALICE).token;
+    let (query, header) = (format!("access_token={token}"), ("private-token", token.clone()));
+    let bearer = ("authorization", format!("Bearer {token}"));
+    let copy = |target: &str, to: &str, field: Option<&(&'static str, String)>| {
+        let mut fields = vec![("destination", to.to_owned())];
+        fields.extend(field.cloned());
+        let answers = statuses(&ask(&placed.world, "COPY", target, &fields));
+        assert_eq!(answers[0], answers[1], "{target} to {to}");
+        answers[0]
+    };
+    let with_token = format!("/placed/a?{query}");
+    for to in [format!("/placed/b?{query}"), format!("/placed/b?%61ccess_token={token}")] {
+        assert_eq!(copy(&with_token, &to, None), 200, "{to}");
+    }
+    for request in placed.upstream.take().requests {
+        assert_eq!(request.fields.all("destination"), ["/placed/b"]);
+        holds_none(&request, &token);
+    }
+    for (field, to, expected) in [
+        (&header, "/placed/b", 200),
+        (&header, "/private/b", 403),
+        (&header, "/open/b", 200),
+        (&bearer, "/private/b", 200),
+        (&bearer, "/open/b", 200),
+    ] {
+        assert_eq!(copy("/placed/a", to, Some(field)), expected, "{} to {to}", field.0);
+    }
 }
 
 #[test]

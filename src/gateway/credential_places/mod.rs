@@ -271,7 +271,9 @@ pub(super) fn complete(field: CredentialField, is_switched: bool, headers: &mut 
             headers
                 .insert(header::REFERRER_POLICY, const { HeaderValue::from_static("no-referrer") });
         }
-        CredentialField::Cookie => make_private(headers),
+        CredentialField::Cookie | CredentialField::Header | CredentialField::ApiKey => {
+            make_private(headers);
+        }
         _ => {}
     }
 }

@@ -56,6 +56,8 @@ pub(super) async fn forward(
     let has_body = !body.is_over();
     let websocket =
         passed.websocket.map(|form| tunnel::Handshake::begin(form, &mut head)).transpose()?;
+    // From what the client sent: fields that are removed decide, too.
+    let key = balancing_key(upstream, exchange, &head);
     let (forwarding, takes_trailers) =
         request::prepare(plan, exchange, &permit, passed, &mut head, &body);
 
@@ -74,14 +76,15 @@ pub(super) async fn forward(
     let first = if has_body { times.request_body } else { times.response_head };
     control.enter_for(Phase::Exchange, first);
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
-    let key = balancing_key(upstream, exchange, &head);
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
         let call = Call::new(purpose, &own, key);
         let outcome =
             until(&control.deadline, upstream.send(Request::from_parts(head, body), &call)).await;
-        if outcome.is_none() && control.upload.get() != Upload::Awaited {
+        // The end of the client's own time says nothing of the endpoint.
+        let is_silence = outcome.is_none() && !control.deadline.is_bound_over();
+        if is_silence && control.upload.get() != Upload::Awaited {
             upstream.note_silence(&call);
         }
         outcome
