@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use keyward::domain::RawToken;
 use keyward::gateway::{IdentityNames, Preset};
 use keyward::telemetry::Reason;
-use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, render};
+use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, UpstreamGauges, render};
 use keyward::tokens::keyring::SecretBytes;
 use keyward::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 
@@ -17,7 +17,9 @@ const EXAMPLE: &str = include_str!("../../config.example.toml");
 #[test]
 fn every_metric_is_in_the_list_and_every_one_there_exists() {
     let (issuers, fleet) = (vec![IssuerGauges::default()], Some(FleetGauges::default()));
-    let text = render(std::iter::empty(), &Gauges { issuers, fleet, ..Gauges::default() });
+    let upstreams = vec![UpstreamGauges::default()];
+    let gauges = Gauges { issuers, upstreams, fleet, ..Gauges::default() };
+    let text = render(std::iter::empty(), &gauges);
     let known = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let items = items(OPERATION, "Scrape metrics");
     let shown: BTreeSet<_> = items.iter().flat_map(|item| subjects(item)).collect();
