@@ -155,9 +155,8 @@ impl PathChange {
                 Some(strip.to_owned()).filter(|_| !strip.is_empty())
             }
             Self::Prefix { .. } => back_by_prefix(strip, add, path),
-            // What stands between the two is not known for all requests that the cookie is for.
-            Self::Rewrite(_) if begins_with(path, add) => {
-                Some(if strip.is_empty() { "/" } else { strip }.to_owned())
+            Self::Rewrite(template) if begins_with(path, add) => {
+                Some(known_begin(pattern, template, path))
             }
             Self::Rewrite(_) => None,
         }
@@ -184,6 +183,29 @@ fn replaced(path: &str, prefix: &str, by: &str) -> Option<String> {
 /// Whether the first segments of `path` are those of `prefix`.
 fn begins_with(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The first segments of a route's path, as far as a path of the upstream's, which is made by
+/// `template`, says what they are. So a cookie for one user's path is not for that of another.
+fn known_begin(pattern: &str, template: &str, path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    let value = |name: &str| {
+        let is_it = |segment: &str| path::parameter_name(segment) == Some(name);
+        let at = template.split('/').position(is_it)?;
+        if rest_name(pattern) == Some(name) { nth_rest(path, at) } else { path.split('/').nth(at) }
+    };
+    let mut begin = String::new();
+    for segment in pattern.split('/').skip(1) {
+        let inner = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+        let known = match inner {
+            Some(name) => value(name.strip_prefix('*').unwrap_or(name)),
+            None => Some(segment),
+        };
+        let Some(known) = known.filter(|known| !known.is_empty()) else { break };
+        begin.push('/');
+        begin.push_str(known);
+    }
+    if begin.is_empty() { "/".to_owned() } else { begin }
 }
 
 /// The segments of a pattern or template before its first parameter, without a slash at the end.
@@ -239,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_for_the_path_of_one_parameter_is_not_for_that_of_another() {
+        let change = rewrite("/v2/people/{name}/{rest}");
+        for (own, public) in [
+            ("/", "/users"),
+            ("/v2", "/users"),
+            ("/v2/people", "/users"),
+            ("/v2/people/", "/users"),
+            ("/v2/people/alice", "/users/alice"),
+            ("/v2/people/alice/", "/users/alice"),
+            ("/v2/people/alice/box/1", "/users/alice/box/1"),
+        ] {
+            let found = change.cookie_path_back("/users/{name}/{*rest}", own);
+            assert_eq!(found.as_deref(), Some(public), "{own}");
+        }
+        let elsewhere = change.cookie_path_back("/users/{name}/{*rest}", "/other");
+        assert_eq!(elsewhere, None);
+    }
+
+    #[test]
     fn a_path_changes_on_its_way_and_changes_back() {
         for (change, pattern, public, own) in [
             (prefix("/api", ""), "/api/{*rest}", "/api/x/y", "/x/y"),
@@ -289,7 +330,7 @@ mod tests {
             (prefix("", "/v2"), "/", Some("/")),
             (prefix("", "/v2"), "/x", None),
             (prefix("/api", "/v2"), "/", Some("/api")),
-            (rewrite("/v2/{rest}"), "/v2/x", Some("/api")),
+            (rewrite("/v2/{rest}"), "/v2/x", Some("/api/x")),
             (rewrite("/v2/{rest}"), "/", Some("/api")),
             (rewrite("/v2/{rest}"), "/x", None),
         ] {

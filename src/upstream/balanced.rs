@@ -130,7 +130,9 @@ impl Balanced {
                 }
             };
             let (at, pool) = (place.at(), &member.pool);
-            call.asked.set(Some(at));
+            if call.asked.replace(Some(at)).is_none() && self.has_queue() {
+                (call.begin)();
+            }
             let warm = if is_fresh { None } else { pool.warm() };
             let channel = match warm {
                 Some(channel) => channel,
@@ -221,9 +223,14 @@ impl Balanced {
         may
     }
 
+    /// Whether requests may have to wait before an endpoint is asked.
+    pub(super) fn has_queue(&self) -> bool {
+        self.state.balancing().limits.queue > 0
+    }
+
     /// Whether there are requests that wait for a place.
     fn is_queued(&self) -> bool {
-        self.state.balancing().limits.queue > 0 && self.state.queue.waiting() > 0
+        self.has_queue() && self.state.queue.waiting() > 0
     }
 
     /// Waits for its turn.

@@ -88,13 +88,21 @@ pub struct Call<'a> {
     key: Option<u64>,
     /// The endpoint that was asked last, by its place.
     asked: Cell<Option<usize>>,
+    /// Called when the first endpoint is about to be asked: waiting in the queue is over.
+    begin: &'a dyn Fn(),
 }
 
 impl<'a> Call<'a> {
     /// With keyward's own fields; `key`: what decides which endpoint is asked, where one does (see
-    /// [`key_of`]).
-    pub fn new(purpose: Purpose, own: &'a dyn OwnFields, key: Option<u64>) -> Self {
-        Self { purpose, own, key, asked: Cell::new(None) }
+    /// [`key_of`]). `begin` is called when the first endpoint of an upstream that
+    /// [has a queue](Upstream::has_queue) is about to be asked.
+    pub fn new(
+        purpose: Purpose,
+        own: &'a dyn OwnFields,
+        key: Option<u64>,
+        begin: &'a dyn Fn(),
+    ) -> Self {
+        Self { purpose, own, key, asked: Cell::new(None), begin }
     }
 }
 

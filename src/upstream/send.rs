@@ -54,6 +54,12 @@ impl Upstream {
         has_state && self.settings == *settings
     }
 
+    /// Whether requests may have to wait before an endpoint is asked.
+    #[must_use]
+    pub fn has_queue(&self) -> bool {
+        matches!(&self.way, Way::Balanced(balanced) if balanced.has_queue())
+    }
+
     /// What of a request decides which endpoint is asked, if anything does.
     #[must_use]
     pub fn hash_by(&self) -> Option<&HashBy> {

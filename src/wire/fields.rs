@@ -133,6 +133,13 @@ pub struct FoldedNames {
     first: Vec<u8>,
 }
 
+/// Whether a server behind CGI or WSGI could take one name for the other: `x_api_key` is
+/// `X-API-Key` to it.
+#[must_use]
+pub fn are_alike(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().map(fold).eq(other.bytes().map(fold))
+}
+
 impl FoldedNames {
     /// Names, and beginnings of names.
     #[must_use]

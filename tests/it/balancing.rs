@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Gate, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Act, Gate, Plan, Reply, Upstream, World, eventually, lateness};
 
 /// A world with one worker and a public route to these endpoints; `lines`: more keys of the
 /// upstream.
@@ -311,6 +311,40 @@ fn no_more_than_max_requests_are_under_way_and_the_queue_is_served_in_turn_or_re
     }
     assert_eq!(requests(&upstream), 1);
     assert_eq!(world.ask("GET", "/public/later", "", "").status, 200, "the places are free again");
+}
+
+#[test]
+fn the_time_in_the_queue_is_not_that_of_the_upstream_or_the_client() {
+    let upstream = Upstream::start();
+    let gate = Gate::default();
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n".to_vec();
+    let acts = [Act::Send(head), Act::Wait(gate.clone()), Act::Send(b"ok".to_vec())];
+    upstream.answer("/public/slow", Reply::acts(acts));
+    let lines = "max_requests = 1\nqueue = 5\nqueue_timeout = \"20s\"";
+    let mut plan = plan(&[upstream.address()], lines);
+    for key in ["response_head", "request_body"] {
+        plan = plan.set("timeouts", key, "\"300ms\"");
+    }
+    let world = plan.start();
+    let ask = |request: &str| {
+        let mut client = world.client();
+        client.send(format!("{request}Connection: close\r\n\r\nabc"));
+        client
+    };
+    let mut first = world.client();
+    first.send("GET /public/slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(upstream.wait_until(|log| log.requests.len() == 1));
+    let mut clients = [
+        ("GET", ask("GET /public/a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n")),
+        ("POST", ask("POST /public/b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n")),
+    ];
+    assert!(eventually(|| world.metric("keyward_upstream_waiting", "upstream=\"app\"") == 2.0));
+    lateness::pass(Duration::from_millis(600));
+    gate.open();
+    for (method, client) in &mut clients {
+        let (response, _) = client.final_response(method).expect("a response");
+        assert_eq!(response.status, 200, "{method}");
+    }
 }
 
 #[test]

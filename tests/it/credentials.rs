@@ -118,6 +118,23 @@ fn a_token_is_taken_from_each_place_that_the_route_names_and_never_reaches_the_u
 }
 
 #[test]
+fn a_spelling_of_a_listed_header_that_some_servers_take_for_it_does_not_go_on() {
+    let placed = Placed::start();
+    let token = placed.world.key(TestUser::ALICE).token;
+    let fields = [
+        ("x-api-key", token.clone()),
+        ("x_api_key", token.clone()),
+        ("private_token", token.clone()),
+    ];
+    for answer in ask(&placed.world, "GET", "/placed/x", &fields) {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for request in placed.upstream.take().requests {
+        holds_none(&request, &token);
+    }
+}
+
+#[test]
 fn a_token_that_is_the_whole_query_leaves_none() {
     let placed = Placed::start();
     let alice = placed.world.key(TestUser::ALICE);

@@ -23,6 +23,7 @@ use super::credential::{CredentialField, X_API_KEY, authorization, bearer, no_be
 use super::refusal::Refusal;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::opaque::OpaqueApis;
+use crate::wire::fields::are_alike;
 pub use origin::PageOrigin;
 use origin::Proof;
 
@@ -241,7 +242,10 @@ impl CredentialPlaces {
 
     /// Removes every credential that could have come in one of these places.
     pub(super) fn remove(&self, headers: &mut HeaderMap, target: &mut Uri) {
-        for name in &self.headers {
+        let is_listed = |name: &HeaderName| {
+            self.headers.iter().any(|own| are_alike(own.as_str(), name.as_str()))
+        };
+        while let Some(name) = headers.keys().find(|name| is_listed(name)).cloned() {
             headers.remove(name);
         }
         if self.websocket_protocol {

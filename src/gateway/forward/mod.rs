@@ -74,12 +74,14 @@ pub(super) async fn forward(
     let elapsed = || clock::uptime().since(exchange.now.uptime);
     control.limit(times, limits.max_body.most.unwrap_or(u64::MAX), elapsed);
     let first = if has_body { times.request_body } else { times.response_head };
-    control.enter_for(Phase::Exchange, first);
+    // What waits in a queue, for as long as that allows, has not been asked yet.
+    control.enter_for(Phase::Exchange, first.filter(|_| !upstream.has_queue()));
+    let begin = || control.set_or_lift(first);
     let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
-        let call = Call::new(purpose, &own, key);
+        let call = Call::new(purpose, &own, key, &begin);
         let outcome =
             until(&control.deadline, upstream.send(Request::from_parts(head, body), &call)).await;
         // The end of the client's own time says nothing of the endpoint.
