@@ -94,7 +94,7 @@ async fn what_removes_nothing_by_its_nature_is_not_announced() {
 }
 
 #[tokio::test]
-async fn an_announcement_names_who_is_registered() {
+async fn an_announcement_names_the_registered_instances() {
     let world = World::new().await;
     for one in [registered("one", 1), registered("one", 2), registered("two", 1)] {
         DirectExecutor::send(world.connection.clone(), membership::heartbeat(world.layout(), &one))
