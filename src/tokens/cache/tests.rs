@@ -85,7 +85,7 @@ fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
 }
 
 #[tokio::test]
-async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
+async fn all_misses_share_one_read_and_its_error_is_not_remembered() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
     let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else {
@@ -101,7 +101,7 @@ async fn all_who_miss_share_one_read_and_its_error_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_leader_that_dies_frees_those_who_wait_and_the_token() {
+async fn a_leader_that_dies_frees_those_that_wait_and_the_token() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let leader = lead(&cache, digest(1));
     let Join::Follower(mut follower) = cache.join(digest(1), clock::uptime()) else {

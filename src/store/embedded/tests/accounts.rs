@@ -35,7 +35,7 @@ fn an_account_survives_a_crash() {
 }
 
 #[test]
-fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
+fn write_access_to_the_store_neither_plants_an_account_nor_swaps_a_password() {
     for meddling in [
         "UPDATE account SET body = (SELECT body FROM account WHERE username = 'bob') WHERE \
          username = 'ann'",

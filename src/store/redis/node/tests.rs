@@ -30,7 +30,7 @@ fn facts_are_read_from_info() {
 }
 
 #[tokio::test]
-async fn a_connection_tells_who_is_there_and_has_our_name() {
+async fn a_connection_tells_the_servers_role_and_has_our_name() {
     let server = RedisServer::start();
     let (mut connection, facts) =
         connect(RedisSettings { database: 3, ..settings(&server) }).await.unwrap();

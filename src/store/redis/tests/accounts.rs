@@ -49,7 +49,7 @@ fn is_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) -> bool {
 }
 
 #[tokio::test]
-async fn who_writes_the_store_can_neither_plant_an_account_nor_swap_a_password() {
+async fn write_access_to_the_store_neither_plants_an_account_nor_swaps_a_password() {
     let (ann, bob) = (account(1, "ann"), account(2, "bob"));
     for meddling in
         ["the body of another", "another bit", "nothing", "another name", "another token API"]
