@@ -96,8 +96,8 @@ fn is_same_place(from: &Config, to: &Config) -> bool {
     }
 }
 
-/// Checks that no keyward serves what is being copied: the embedded store has its lock for that, and
-/// in Redis no instance may show that it is present. A source must be there.
+/// Checks that no keyward serves what is being copied: the embedded store has its lock for that,
+/// and in Redis no instance may show that it is present. A source must be there.
 async fn at_rest(config: &Config, side: Side) -> Result<(), String> {
     let is_source = side == Side::Source;
     let side = if is_source { "source" } else { "target" };

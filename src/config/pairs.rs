@@ -1,5 +1,5 @@
-//! A certificate and its private key, which must fit each other. A certificate that is not valid now
-//! is a warning: its file may be replaced while keyward runs.
+//! A certificate and its private key, which must fit each other. A certificate that is not valid
+//! now is a warning: its file may be replaced while keyward runs.
 
 use std::path::PathBuf;
 use std::time::SystemTime;

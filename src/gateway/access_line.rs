@@ -9,10 +9,10 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{Method, Version};
 
-use super::exchange::{Exchange, Outcome};
+use super::exchange::{Exchange, ExchangeEnd};
 
 impl Exchange {
-    pub(super) fn write_json(&self, line: &mut String, outcome: &Outcome<'_>) {
+    pub(super) fn write_json(&self, line: &mut String, outcome: &ExchangeEnd<'_>) {
         let mut number = itoa::Buffer::new();
         for part in [
             r#","request_id":""#,
@@ -63,7 +63,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn write_text(&self, line: &mut String, outcome: &Outcome<'_>) {
+    pub(super) fn write_text(&self, line: &mut String, outcome: &ExchangeEnd<'_>) {
         let (client, peer) = (self.client_text(), &*self.client.peer);
         let (method, path) = (self.method_text(), self.path_text());
         let (status, took) = (outcome.status, micros(outcome.took));

@@ -70,7 +70,7 @@ pub(super) struct Exchange {
 }
 
 /// What is known of an exchange only at its end.
-pub(super) struct Outcome<'a> {
+pub(super) struct ExchangeEnd<'a> {
     pub(super) status: u16,
     pub(super) took: Duration,
     pub(super) cause: Option<&'a str>,
@@ -173,7 +173,7 @@ impl Drop for Exchange {
         let limit = if self.is_complete { None } else { self.limit_reached(ending) };
         let fault = self.fault.as_deref().or(limit.as_deref());
         let ended_because = (!self.is_complete).then(|| fault.unwrap_or(cause));
-        let outcome = Outcome { status, took, cause: refused_because.or(ended_because) };
+        let outcome = ExchangeEnd { status, took, cause: refused_because.or(ended_because) };
         self.gateway.log_line(self.now.wall, |line, is_json| {
             if is_json { self.write_json(line, &outcome) } else { self.write_text(line, &outcome) }
         });

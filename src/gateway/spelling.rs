@@ -46,8 +46,8 @@ impl Spelling {
         self.readings.as_ref().ok().map(|readings| &*readings.normal)
     }
 
-    /// The target for the access log, which writes paths as they are: a quotation mark would end the
-    /// path there, and is percent-encoded.
+    /// The target for the access log, which writes paths as they are: a quotation mark would end
+    /// the path there, and is percent-encoded.
     pub(super) fn logged(&self) -> Option<PathAndQuery> {
         if !self.target.path().contains('"') {
             return Some(self.target.clone());

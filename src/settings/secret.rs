@@ -1,7 +1,7 @@
 //! Passwords.
 //!
-//! `secrecy::SecretString` is the same but for comparison, which it does not have: a reload compares
-//! configurations, and passwords among them, so a type of ours around it would stay.
+//! `secrecy::SecretString` is the same but for comparison, which it does not have: a reload
+//! compares configurations, and passwords among them, so a type of ours around it would stay.
 
 use std::fmt;
 

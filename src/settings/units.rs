@@ -15,8 +15,8 @@ pub struct TimeSpan(pub Duration);
 /// A size as it stands in the configuration: a whole number of `B`, `KiB`, `MiB` or `GiB`, in
 /// bytes.
 ///
-/// `KB` and `MB` are refused: they may mean 1000 or 1024. What [`fmt::Display`] writes parses to the
-/// same size.
+/// `KB` and `MB` are refused: they may mean 1000 or 1024. What [`fmt::Display`] writes parses to
+/// the same size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 

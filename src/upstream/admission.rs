@@ -9,7 +9,7 @@ use super::health::{UpstreamState, now_ms};
 
 /// The place of one request at an endpoint: it is counted there until this is dropped, and how it
 /// ended is noted.
-pub struct Place {
+pub struct EndpointSlot {
     seat: Rc<Seat>,
     /// Whether it is counted.
     counts: bool,
@@ -23,7 +23,7 @@ pub(super) struct Seat {
     pub(super) at: usize,
 }
 
-impl Place {
+impl EndpointSlot {
     /// A place of an endpoint; `most`: how many it has, 0: any number. `None`: all are taken.
     /// `counts`: whether the number of requests is of interest.
     pub(super) fn take(seat: &Rc<Seat>, most: u32, counts: bool) -> Option<Self> {
@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for EndpointSlot {
     fn drop(&mut self) {
         if !self.counts {
             return;

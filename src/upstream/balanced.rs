@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::admission::{Place, Seat};
+use super::admission::{EndpointSlot, Seat};
 use super::balance::{Balancer, Candidate, Random, mixed, unit};
 use super::health::{EndpointState, UpstreamState, now_ms};
 use super::pool::Pool;
@@ -54,7 +54,7 @@ enum Class {
 
 /// Where a request may go.
 enum Pick<'a> {
-    There(Place, &'a Member),
+    There(EndpointSlot, &'a Member),
     /// The endpoints have as many requests as they may have.
     Full,
     /// No endpoint is left.
@@ -117,7 +117,8 @@ impl Balanced {
             let picked = if is_behind { Pick::Full } else { self.pick(call.key, &tried) };
             let (place, member) = match picked {
                 Pick::There(place, member) => (place, member),
-                // A request that was asked already holds a place: it does not wait for a second one.
+                // A request that was asked already holds a place: it does not wait for a second
+                // one.
                 Pick::Full if !tried.is_empty() => {
                     return give_up(fallback, failure.unwrap_or_else(UpstreamError::nowhere));
                 }
@@ -238,7 +239,7 @@ impl Balanced {
         &self,
         key: Option<u64>,
         tried: &[usize],
-    ) -> Result<(Place, &Member), UpstreamError> {
+    ) -> Result<(EndpointSlot, &Member), UpstreamError> {
         let limits = self.state.balancing().limits;
         let take = || match self.pick(key, tried) {
             Pick::There(place, member) => Some((place, member)),
@@ -290,7 +291,7 @@ impl Balanced {
         }
         while let Some(at) = self.balancer.choose(&candidates, key) {
             if let Some(member) = self.members.get(at)
-                && let Some(place) = Place::take(&member.seat, limits.most, counts)
+                && let Some(place) = EndpointSlot::take(&member.seat, limits.most, counts)
             {
                 return Pick::There(place, member);
             }

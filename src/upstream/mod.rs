@@ -51,7 +51,7 @@ use http_body::{Body, Frame, SizeHint};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use http1::finish_head;
 
-pub use admission::Place;
+pub use admission::EndpointSlot;
 pub use balance::key_of;
 pub use check::begin_checks;
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
@@ -198,7 +198,7 @@ pub struct UpstreamTunnel {
     /// What the server sent right behind its 101.
     pub early: Bytes,
     /// Its place at the endpoint, where places are counted.
-    pub place: Option<Place>,
+    pub place: Option<EndpointSlot>,
 }
 
 /// Why a request got no response. Nothing of it is told to a client but that the upstream failed.

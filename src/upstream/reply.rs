@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::UpstreamTunnel;
-use super::admission::Place;
+use super::admission::EndpointSlot;
 use super::http1::{Http1, IdleConnections};
 use super::http2::Stream;
 use super::upload::Upload;
@@ -31,7 +31,7 @@ pub struct ReplyBody {
     channel: Channel,
     had_upload: bool,
     /// Until the response has ended.
-    place: Option<Place>,
+    place: Option<EndpointSlot>,
 }
 
 enum Channel {
@@ -74,7 +74,7 @@ impl ReplyBody {
 
     /// Keeps the request's place at the endpoint until the response has ended, and notes how it
     /// ended.
-    pub(super) fn hold(&mut self, place: Place) {
+    pub(super) fn hold(&mut self, place: EndpointSlot) {
         self.place = Some(place);
         let is_over = match &self.channel {
             Channel::None => true,

@@ -41,8 +41,8 @@ impl Process {
         }
     }
 
-    /// `None`: there is no file to read. What leaves a trace comes last, when nothing else can fail:
-    /// new keys, a new log file, and, last of all, sockets that are listened on, because a
+    /// `None`: there is no file to read. What leaves a trace comes last, when nothing else can
+    /// fail: new keys, a new log file, and, last of all, sockets that are listened on, because a
     /// connection to one of those would be cut off.
     fn ready(&mut self) -> Result<Option<Ready>, Faults> {
         let Some(path) = &self.path else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Whether files and folders could be made or written, found out without a trace. The errors say why
-//! not, and what to do.
+//! Whether files and folders could be made or written, found out without a trace. The errors say
+//! why not, and what to do.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;

@@ -66,8 +66,8 @@ settings! {
         /// The body of a request, where that is not what `body` in `[limits]` says. A larger one is
         /// answered with 413, or broken off where its length was not stated.
         pub(crate) max_body: Option<Option<usize>> = or_off(size(BODY_SIZE)).optional(),
-        /// What pages of other origins may do with it. Absent: that is the upstream's to say, and an
-        /// `OPTIONS` goes on to it like any other request.
+        /// What pages of other origins may do with it. Absent: that is the upstream's to say, and
+        /// an `OPTIONS` goes on to it like any other request.
         pub(crate) cors: CorsKeys = table(),
         /// What the identity must be: for each key one of the list. Absent: any identity passes.
         pub(crate) require: RequireKeys = table(),

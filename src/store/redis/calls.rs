@@ -1,8 +1,8 @@
 //! The scripts of the operations, and how one is called.
 //!
-//! Redis runs a script as one step. A script is put together of the files in `scripts/` and named by
-//! its SHA-1; a server that does not know it (it was restarted, or its scripts were flushed) answers
-//! so before it has done anything, and gets the source.
+//! Redis runs a script as one step. A script is put together of the files in `scripts/` and named
+//! by its SHA-1; a server that does not know it (it was restarted, or its scripts were flushed)
+//! answers so before it has done anything, and gets the source.
 
 use std::sync::LazyLock;
 

@@ -2,10 +2,10 @@
 //!
 //! The heartbeat is a write, so an isolated primary refuses it (`min-replicas-to-write`). The
 //! **proof** is a `PING` that is sent when the heartbeat has been answered. Redis writes broadcast
-//! invalidations at the end of the turn of its event loop: the heartbeat's answer may overtake those
-//! of its own turn, the answer of the proof comes behind them. Then everything that was removed
-//! before the heartbeat was executed has been dropped, and the lease counts from the moment before
-//! the heartbeat was sent.
+//! invalidations at the end of the turn of its event loop: the heartbeat's answer may overtake
+//! those of its own turn, the answer of the proof comes behind them. Then everything that was
+//! removed before the heartbeat was executed has been dropped, and the lease counts from the moment
+//! before the heartbeat was sent.
 //!
 //! A server whose background save has failed refuses every change (`MISCONF`), so it refuses
 //! heartbeats, although nothing is wrong with what it says. There, a heartbeat may be replaced by a

@@ -229,7 +229,8 @@ impl Link {
     async fn answered<T>(&self, beat: impl Future<Output = T>) -> Result<T, RedisFailure> {
         let lease = self.fleet.cache().lease();
         let span = lease.terms().span;
-        // By a timer, and not by the clock alone: the whole process may have been stopped meanwhile.
+        // By a timer, and not by the clock alone: the whole process may have been stopped
+        // meanwhile.
         let overdue = async {
             sleep(span - span / BEATS).await;
             lease.give_up(clock::uptime());

@@ -5,8 +5,8 @@
 //! that is removed meanwhile is missing, and [`browse`](crate::tokens::store::Store::browse) and
 //! the list of accounts read everything in parts, so what they show need not have been there at one
 //! moment. [`find`](crate::tokens::store::Store::find) is one command, and so leaves out
-//! [`last_used_at`](crate::domain::Record::last_used_at), which is kept beside the records. A change
-//! of an account reads it first, and is made only if the account is still what was read.
+//! [`last_used_at`](crate::domain::Record::last_used_at), which is kept beside the records. A
+//! change of an account reads it first, and is made only if the account is still what was read.
 //!
 //! Records are sealed ([`crate::store::record_codec`]), and what is beside the seal is compared
 //! with it: with access to Redis but no key, records can be destroyed, but not made or changed. Two

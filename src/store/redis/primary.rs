@@ -24,8 +24,8 @@ pub struct Primary {
 pub struct PrimaryWatch {
     /// The primary while the link stands; `None` while it does not.
     pub current: watch::Receiver<Option<Arc<Primary>>>,
-    /// Notified when a server says that it is not, or no longer, the primary: the link then ends the
-    /// term and looks anew.
+    /// Notified when a server says that it is not, or no longer, the primary: the link then ends
+    /// the term and looks anew.
     pub doubt: Arc<Notify>,
 }
 
