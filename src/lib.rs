@@ -41,15 +41,17 @@
 //! line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
 //! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
 //!
+//! How many requests may be made is counted by [`limits`], which knows neither HTTP nor a store.
+//!
 //! What operators hand over as files is read by [`files`]: it checks their access rights and
 //! decodes their text.
 //!
 //! The fuzz targets are in `fuzzing`. Tests have them, and `make fuzz` by a feature.
 //!
 //! Imports go one way: `domain` ← `tokens` ← `store`, `api`; `wire` ← `upstream`, `api` ← `gateway`
-//! ← `server`; `files` ← `tls` ← `store`, `upstream`, `server`; `settings` ← all parts whose
-//! settings are declared with it ← `config` ← `cli`, `app`. Files within one part make no circle
-//! either. A test reads the sources and checks both.
+//! ← `server`; `files` ← `tls` ← `store`, `upstream`, `server`; `limits` ← `store`, `gateway`;
+//! `settings` ← all parts whose settings are declared with it ← `config` ← `cli`, `app`. Files
+//! within one part make no circle either. A test reads the sources and checks both.
 //!
 //! # The glossary
 //!
@@ -86,7 +88,10 @@
 //! | upstream, endpoint | a named group of servers, one of them |
 //! | route | host, path and method → what is required, and which upstream |
 //! | preflight | the request by which a browser asks what CORS allows before it sends another |
-//! | permit | the permission to forward one request; only `authorize` makes one |
+//! | permit | the permission to forward one request, made by `authorize`; of a quota, one of it |
+//! | quota | a rate and its burst |
+//! | scope | of a limit: by what it counts, such as by token |
+//! | counter | what is left of a quota, for one value of a scope |
 //! | refusal | a "no" that keyward itself answers |
 //! | plan | a compiled configuration; each request sees exactly one |
 //! | head | request or status line and header fields; in HTTP/2 the field section |
@@ -124,6 +129,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod limits;
 pub mod server;
 pub mod settings;
 #[allow(

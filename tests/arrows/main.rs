@@ -1,10 +1,10 @@
 //! Reads the sources and keeps the imports between the layers one way:
 //!
 //! domain ← tokens ← {store, api} · wire ← {upstream, api} ← gateway ← server · files ← tls ←
-//! {store, upstream, server} · settings ← the parts that declare their settings ← config. Only app,
-//! cli and main import config; only app knows every part. Each outside library that the core must
-//! not know is named in one place. The imports of the files of one layer make no circle: see
-//! [`circles`].
+//! {store, upstream, server} · limits ← {store, gateway} · settings ← the parts that declare their
+//! settings ← config. Only app, cli and main import config; only app knows every part. Each outside
+//! library that the core must not know is named in one place. The imports of the files of one layer
+//! make no circle: see [`circles`].
 //!
 //! The sources are read as text: paths that begin at the crate (`crate::`, or `super::` up to it)
 //! are followed, comments and literals are not. It is a guard against slips, not a compiler.
@@ -35,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "settings",
             "tls",
             "telemetry",
+            "limits",
             "tokens",
             "store",
             "wire",
@@ -46,10 +47,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("wire", &["domain", "settings", "telemetry"]),
     ("tokens", &["domain", "settings", "telemetry"]),
-    ("store", &["domain", "files", "settings", "tokens", "tls", "telemetry"]),
+    ("limits", &["domain", "settings", "telemetry"]),
+    ("store", &["domain", "files", "limits", "settings", "tokens", "tls", "telemetry"]),
     ("upstream", &["domain", "wire", "tls", "telemetry"]),
     ("api", &["domain", "tokens", "wire", "telemetry"]),
-    ("gateway", &["domain", "tokens", "wire", "api", "upstream", "telemetry"]),
+    ("gateway", &["domain", "limits", "tokens", "wire", "api", "upstream", "telemetry"]),
     (
         "server",
         &["domain", "settings", "tokens", "wire", "gateway", "upstream", "tls", "telemetry"],
@@ -72,6 +74,7 @@ const EVERY_LAYER: &[&str] = &[
     "config",
     "wire",
     "tokens",
+    "limits",
     "store",
     "upstream",
     "api",
@@ -92,7 +95,7 @@ const KEPT_CRATES: &[(&str, &[&str])] = &[
 /// Outside crates that the core must not know, and the core.
 const FOREIGN_TO_THE_CORE: &[&str] =
     &["http", "http_body", "http_body_util", "httparse", "hyper", "hyper_util"];
-const CORE: &[&str] = &["domain", "tokens", "store"];
+const CORE: &[&str] = &["domain", "limits", "tokens", "store"];
 
 /// What a file imports: modules at the root of the crate, and outside crates, each with its line.
 #[derive(Default)]

@@ -1,0 +1,19 @@
+//! How many requests may be made: rates, and requests at the same time.
+//!
+//! This layer counts, and knows neither HTTP nor a store. `gateway` decides what is counted, and
+//! says no; a store that a fleet shares counts for all of its instances behind [`SharedCounters`].
+//!
+//! A rate is a [`Quota`]: so many requests a period, and so many at once. It is kept by the generic
+//! cell rate algorithm (GCRA): permits come back one by one, evenly over the period, and there is
+//! no window at whose border twice as many would pass. What is counted together has one
+//! [`CounterKey`].
+
+mod key;
+mod quota;
+mod shared;
+mod verdict;
+
+pub use key::{CounterKey, LimitId, Scope};
+pub use quota::Quota;
+pub use shared::{CountersError, CountersFuture, Grant, SharedCounters};
+pub use verdict::Verdict;
