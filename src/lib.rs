@@ -8,7 +8,7 @@
 //! # The map
 //!
 //! A request passes these stages: accept → TLS → hyper → gate → route → cors → authenticate →
-//! authorize → forward → respond.
+//! authorize → forward or own answer → respond.
 //!
 //! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no
 //!   message itself.
@@ -86,7 +86,9 @@
 //! | style | the contract that a token API speaks |
 //! | face | the code that speaks one style |
 //! | upstream, endpoint | a named group of servers, one of them |
-//! | route | host, path and method → what is required, and which upstream |
+//! | route | host, path, method and conditions → what is required, and what answers |
+//! | condition | what a header or a parameter of the query must be for a route |
+//! | own answer | a redirect or a fixed answer of a route that leads to no upstream |
 //! | preflight | the request by which a browser asks what CORS allows before it sends another |
 //! | permit | the permission to forward one request, made by `authorize`; of a quota, one of it |
 //! | quota | a rate and its burst |
@@ -99,7 +101,7 @@
 //! | spelling | a path as it came, where that is not its normal form |
 //! | exchange | one request and its response; it leaves one line in the access log |
 //! | control | deadline and cut-off of an HTTP/1.1 connection or an HTTP/2 stream |
-//! | tunnel | an exchange that was switched to WebSocket and carries bytes both ways |
+//! | tunnel | an exchange that was switched to another protocol and carries bytes both ways |
 //! | worker | one thread with a runtime, connections, pools and counters of its own |
 //! | instance | one keyward process |
 //! | fleet | all instances that share a store |

@@ -126,6 +126,8 @@ fn lines(explanation: &Explanation) -> Vec<Line> {
     if let Some(answered_by) = &explanation.answered_by {
         lines.push(("answered by", answered_by.clone()));
     }
+    lines.extend(explanation.location.clone().map(|location| ("location", location)));
+    lines.extend(explanation.passed_over.iter().map(|why| ("not chosen", why.clone())));
     match (&explanation.route, &explanation.answered_by) {
         (Some(route), _) => lines.extend(route_lines(route)),
         (None, Some(_)) => {}
@@ -175,9 +177,23 @@ fn route_lines(route: &ExplainedRoute) -> Vec<Line> {
         ("route", route.path.clone()),
         ("route's host", or(route.host.as_ref(), "any")),
         ("route's methods", listed(&route.methods, "any")),
-        ("route's upstream", route.upstream.clone()),
         ("route accepts", listed(&route.accept, "everybody")),
     ];
+    for (what, value) in [
+        ("route's scheme", &route.scheme),
+        ("route's upstream", &route.upstream),
+        ("route's answer", &route.answer),
+    ] {
+        lines.extend(value.clone().map(|value| (what, value)));
+    }
+    for (what, values) in
+        [("route's condition", &route.when), ("route changes headers", &route.header_changes)]
+    {
+        lines.extend(values.iter().map(|value| (what, value.clone())));
+    }
+    if route.upstream.is_some() {
+        lines.push(("route's upgrades", listed(&route.upgrades, "none")));
+    }
     lines.extend(route.limits.iter().map(|limit| ("route's limit", limit.clone())));
     lines.extend(route.require.iter().map(|rule| ("route requires", rule.clone())));
     lines

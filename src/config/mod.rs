@@ -40,6 +40,7 @@ mod net;
 mod pairs;
 mod pattern;
 mod proxy;
+mod redirect;
 mod redis_url;
 pub mod reference;
 mod resolve;

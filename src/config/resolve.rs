@@ -4,13 +4,16 @@
 //! What is wrong with a single key has been reported when it was read, and has its default. What
 //! comes out is used only if there was no fault.
 
+mod conditions;
 mod cors;
 mod credentials;
+mod header_changes;
 mod identity_headers;
 mod issuers;
 mod listeners;
 mod names;
 mod route_limits;
+mod route_targets;
 mod routes;
 mod store;
 mod token_apis;
@@ -18,6 +21,7 @@ mod upstreams;
 
 use super::checked::Config;
 use super::tables::Root;
+use crate::gateway::reserved_names;
 use crate::settings::fault::{Findings, Places};
 use crate::settings::section::read_file;
 use crate::settings::typed::Table;
@@ -32,7 +36,14 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
     let upstreams = upstreams::resolve(root.upstream, &root.limits, &root.timeouts, findings);
     let grantors: Vec<_> = token_apis.names.iter().chain(&issuers.names).collect();
     let common = route_limits::common(&root.timeouts, &root.limits);
-    let routes = routes::resolve(root.route, &grantors, &upstreams.names, &common, findings);
+    let identity_headers = identity_headers::resolve(root.identity_headers, findings);
+    let around = routes::Around {
+        grantors: &grantors,
+        upstreams: &upstreams.names,
+        limits: &common,
+        reserved: &reserved_names(&identity_headers),
+    };
+    let routes = routes::resolve(root.route, &around, findings);
     if findings.is_silent("route") && findings.is_silent("token_api") {
         findings
             .fault(None, "nothing to serve: neither a [[route]] nor a [[token_api]]".to_owned());
@@ -47,7 +58,7 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         limits: root.limits,
         logins: root.logins,
         timeouts: root.timeouts,
-        identity_headers: identity_headers::resolve(root.identity_headers, findings),
+        identity_headers,
         issuers: issuers.objects,
         token_apis: token_apis.objects,
         upstreams: upstreams.objects,

@@ -7,6 +7,7 @@ mod files;
 mod issuers;
 mod paths;
 mod route_limits;
+mod route_rules;
 mod store;
 mod upstreams;
 mod wrong_types;
@@ -17,7 +18,7 @@ use super::*;
 use crate::admin::AdminSettings;
 use crate::gateway::{
     HostRule, IdentityNames, Limit, LimitKey, Preset, Requirement, RequirementField, RouteLimits,
-    RouteSettings, UpstreamPlan,
+    RouteSettings, RouteTarget, UpstreamPlan,
 };
 use crate::server::{ProcessSettings, ProxyProtocol};
 use crate::store::KeySettings;
@@ -128,7 +129,11 @@ fn what_is_absent_has_its_default() {
         host: HostRule::Any,
         path: "/{*rest}".to_owned(),
         methods: Vec::new(),
-        upstream: 0,
+        scheme: None,
+        when: None,
+        target: RouteTarget::Upstream(0),
+        headers: None,
+        upgrades: None,
         cors: None,
         accept: vec!["api".into()],
         path_rules: None,

@@ -54,7 +54,8 @@ fn is_whole(config: &Config) {
     }
     for route in &config.routes {
         let path = &route.path;
-        assert!(route.upstream < upstreams.len(), "{path} leads to no upstream");
+        let is_there = route.target.upstream().is_none_or(|at| at < upstreams.len());
+        assert!(is_there, "{path} leads to no upstream");
         let is_there = |name: &std::sync::Arc<str>| grantors.contains(&&**name);
         assert!(route.accept.iter().all(is_there), "{path} accepts what is not there");
     }

@@ -19,6 +19,7 @@ use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::spelling::{RawPaths, Spelling};
+use super::upgrades;
 use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
@@ -82,11 +83,12 @@ pub(super) async fn permitted<'a>(
     {
         exchange.target = spelling.logged();
     }
+    let websocket = upgrades::websocket(route.upgrades_taken(), websocket)?;
     let source = plan.credential_source(at);
     let is_websocket = websocket.is_some();
     let caller = authenticate::caller(local, exchange, route, source, head, is_websocket).await?;
     let mut permit = permit(plan, route, source, caller, head)?;
-    if dav_destination::is_asked_for(head) {
+    if route.target.upstream().is_some() && dav_destination::is_asked_for(head) {
         let field = exchange.credential_field;
         let there = |at: usize, head: &Parts| {
             let (there, source_there) = (plan.route(at)?, plan.credential_source(at));

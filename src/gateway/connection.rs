@@ -18,7 +18,7 @@ use crate::tokens::keyring::CredentialSort;
 use crate::wire::fields::visible;
 
 /// The scheme that the client used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// In the clear.
     Http,

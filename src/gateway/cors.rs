@@ -42,7 +42,7 @@ fn by_policies<'a>(
     found: Result<Destination<'a>, Refusal>,
 ) -> Result<Destination<'a>, Refusal> {
     if let Some(asked) = asked_method(head)
-        && let Some(served) = served(plan, policies, &asked, head)
+        && let Some(served) = served(plan, policies, exchange, &asked, head)
     {
         exchange.route = served.route;
         let fields = served.policy.preflight(&asked, &served.methods, &head.headers);
@@ -57,7 +57,9 @@ fn by_policies<'a>(
     let policy = match &found {
         Ok(Destination::Route(at)) => policies.of_route(*at),
         Ok(Destination::Own(own)) => of_own(policies, own),
-        Err(Refusal::MethodNotAllowed { .. }) => of_path(plan, policies, head),
+        Err(Refusal::MethodNotAllowed { .. } | Refusal::NoConditionHolds) => {
+            of_path(plan, policies, exchange, head)
+        }
         Ok(Destination::Preflight) | Err(_) => None,
     };
     exchange.cors = policy.map(|policy| Box::new(policy.answer(&head.headers)));
@@ -87,6 +89,7 @@ struct Served<'a> {
 fn served<'a>(
     plan: &'a Plan,
     policies: &'a CorsPolicies,
+    exchange: &Exchange,
     asked: &Method,
     head: &Parts,
 ) -> Option<Served<'a>> {
@@ -98,22 +101,52 @@ fn served<'a>(
         let policy = of_own(policies, own)?;
         return Some(Served { policy, methods: methods.into(), route: None });
     }
-    let entries = route::entries(plan, head.uri.path(), &head.headers)?;
-    let (policy, entry) = match route::taking(entries, asked) {
-        Some(entry) => (policies.of_route(entry.route)?, entry),
+    let entries = route::entries(plan, exchange, head.uri.path(), &head.headers)?;
+    let mut taking = entries.iter().filter(|entry| entry.takes(asked)).peekable();
+    let (policy, entry) = if taking.peek().is_some() {
+        let may_be_meant = |entry: &&Entry| {
+            let route = plan.route(entry.route).ok();
+            let conditions = route.and_then(|route| route.when.as_deref());
+            conditions.is_none_or(|when| when.may_hold_behind(&head.headers, head.uri.query()))
+        };
+        of_candidates(policies, taking.filter(may_be_meant))?
+    } else {
         // The browser is told which methods there are.
-        None => first(policies, entries)?,
+        first(policies, entries)?
     };
     let methods: Vec<_> = entry.methods.iter().map(Method::as_str).collect();
     Some(Served { policy, methods: methods.join(", ").into(), route: Some(entry.route) })
 }
 
-/// The policy for a path that does not take the request's method.
-fn of_path<'a>(plan: &'a Plan, policies: &'a CorsPolicies, head: &Parts) -> Option<&'a CorsPolicy> {
+/// The policy of the route that the request behind a preflight may take. A condition of a route
+/// may hold or not then, as a preflight has no fields of its own: then it is that of the most
+/// specific one that has a policy.
+fn of_candidates<'a>(
+    policies: &'a CorsPolicies,
+    candidates: impl Iterator<Item = &'a Entry>,
+) -> Option<(&'a CorsPolicy, &'a Entry)> {
+    for entry in candidates {
+        match policies.of_route(entry.route) {
+            Some(policy) => return Some((policy, entry)),
+            // The request takes this one for certain.
+            None if entry.conditions == 0 => return None,
+            None => {}
+        }
+    }
+    None
+}
+
+/// The policy for a path of which no route takes the request.
+fn of_path<'a>(
+    plan: &'a Plan,
+    policies: &'a CorsPolicies,
+    exchange: &Exchange,
+    head: &Parts,
+) -> Option<&'a CorsPolicy> {
     if let Some(own) = plan.table.own.find(head.uri.path()) {
         return of_own(policies, own);
     }
-    let entries = route::entries(plan, head.uri.path(), &head.headers)?;
+    let entries = route::entries(plan, exchange, head.uri.path(), &head.headers)?;
     first(policies, entries).map(|(policy, _)| policy)
 }
 

@@ -66,21 +66,21 @@ pub(super) fn permitted(
     };
     let mut there = Request::new(()).into_parts().0;
     there.method.clone_from(&head.method);
-    if let Some(host) = head.headers.get(header::HOST) {
-        there.headers.insert(header::HOST, host.clone());
-    }
+    // Conditions of routes are asked of them, too.
+    there.headers.clone_from(&head.headers);
     let target = address.path_and_query().cloned();
     there.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     if !there.uri.path().is_ascii() {
         return Err(elsewhere("is no address"));
     }
     gate::normalise(&mut there, plan.raw_paths)?;
-    let Destination::Route(at) = route::find(plan, &there.method, &there)? else {
+    let Destination::Route(at) = route::find(plan, exchange, &there.method, &there)? else {
         return Err(elsewhere("is an address of keyward's own"));
     };
-    if plan.route(at)?.upstream != route.upstream {
-        return Err(elsewhere("leads to another upstream"));
-    }
+    let upstream = route.target.upstream().filter(|upstream| {
+        plan.route(at).is_ok_and(|there| there.target.upstream() == Some(*upstream))
+    });
+    let upstream = upstream.ok_or_else(|| elsewhere("leads to another upstream"))?;
     for places in [route, plan.route(at)?]
         .into_iter()
         .filter_map(|route| route.credentials.as_deref().filter(|_| !route.forward_credential))
@@ -91,7 +91,7 @@ pub(super) fn permitted(
     let target = target.as_ref().or_else(|| there.uri.path_and_query());
     let target = target.map_or("/", PathAndQuery::as_str);
     let value = if is_absolute {
-        let (scheme, host) = plan.asked_at(route.upstream, head.headers.get(header::HOST));
+        let (scheme, host) = plan.asked_at(upstream, head.headers.get(header::HOST));
         format!("{scheme}://{host}{target}")
     } else {
         target.to_owned()

@@ -21,10 +21,12 @@ use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
 use super::gate::{self, HeadLimits, WebSocketForm};
 use super::manage::{self, TokenApiCall};
+use super::own_answer;
 use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
 use super::route::{self, Destination};
 use super::route_table::{HostRule, OwnPath};
+use super::route_target::RouteTarget;
 use super::worker::{Local, Shared, WorkerGateway};
 use crate::telemetry::{
     Decision, ExplainedCors, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute,
@@ -101,7 +103,12 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, &head.method, head);
+    let found = route::find(plan, exchange, &head.method, head);
+    let chosen = match &found {
+        Ok(Destination::Route(at)) => Some(*at),
+        _ => None,
+    };
+    explanation.passed_over = route::passed_over(plan, exchange, &head.method, head, chosen);
     let found = cors::judge(plan, exchange, head, found);
     if let (Ok(Destination::Preflight) | Err(_), Some(at)) = (&found, exchange.route) {
         explanation.route = Some(explained(plan, plan.route(at)?));
@@ -138,6 +145,21 @@ async fn follow(
                 };
             }
             let permit = permitted(local, exchange, at, head, websocket).await?;
+            match &route.target {
+                RouteTarget::Upstream(_) => {}
+                RouteTarget::Redirect(redirect) => {
+                    let location = own_answer::location(exchange, &permit, redirect, head)?;
+                    answered(explanation, "the redirect of the route");
+                    explanation.status = Some(redirect.status.as_u16());
+                    explanation.location = Some(text(&location));
+                    return Ok(());
+                }
+                RouteTarget::Respond(answer) => {
+                    answered(explanation, "the fixed answer of the route");
+                    explanation.status = Some(answer.status.as_u16());
+                    return Ok(());
+                }
+            }
             route.limits.check_length(length(&head.headers))?;
             explanation.decision = Decision::Forwarded;
             explanation.identity_headers = permit.identity().iter().map(field).collect();
@@ -240,11 +262,31 @@ fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
             HostRule::Exact(host) => Some(host.clone()),
             HostRule::Suffix(suffix) => Some(format!("*{suffix}")),
         },
+        scheme: route.scheme.map(|scheme| scheme.name().to_owned()),
         methods: route.methods.iter().map(ToString::to_string).collect(),
-        upstream: plan
-            .upstreams
-            .get(route.upstream)
-            .map_or_else(String::new, |upstream| upstream.name.to_string()),
+        when: route.when.iter().flat_map(|conditions| conditions.described()).collect(),
+        upstream: route
+            .target
+            .upstream()
+            .and_then(|at| plan.upstreams.get(at))
+            .map(|upstream| upstream.name.to_string()),
+        answer: match &route.target {
+            RouteTarget::Upstream(_) => None,
+            RouteTarget::Redirect(redirect) => {
+                let (status, to) = (redirect.status.as_u16(), redirect.template());
+                Some(format!("a redirect ({status}) to {to:?}"))
+            }
+            RouteTarget::Respond(answer) => Some(format!(
+                "a fixed answer ({}) of {} bytes",
+                answer.status.as_u16(),
+                answer.body.len()
+            )),
+        },
+        header_changes: route.headers.iter().flat_map(|changes| changes.described()).collect(),
+        upgrades: match route.upgrades_taken() {
+            None => vec!["websocket".to_owned()],
+            Some(upgrades) => upgrades.names(),
+        },
         accept: route.accept.iter().map(ToString::to_string).collect(),
         limits: route.limits.explained(),
         require: tenant.chain(route.require.iter().map(ToString::to_string)).collect(),

@@ -41,6 +41,8 @@ const METHOD_LIMIT: usize = 32;
 pub(crate) struct Passed {
     /// It asks for WebSocket, and in the right way.
     pub(crate) websocket: Option<WebSocketForm>,
+    /// It offers to switch to another protocol, over HTTP/1.1.
+    pub(crate) offers_upgrade: bool,
     /// Its fields that end at this hop.
     pub(crate) hops: HopByHop,
     /// It has fields that only keyward may set.
@@ -74,6 +76,10 @@ pub(super) fn judge(
     let mut passed = Passed::default();
     let seen = look(head, limits, ours, &mut passed)?;
     passed.websocket = websocket(head, has_body, seen.has_upgrade)?;
+    passed.offers_upgrade = seen.has_upgrade
+        && passed.websocket.is_none()
+        && head.version == Version::HTTP_11
+        && lists(&head.headers, &header::CONNECTION, "upgrade");
     if head.method.as_str().len() > METHOD_LIMIT {
         return Err(HeadFault::Malformed.into());
     }
@@ -163,7 +169,7 @@ fn look(
 
 /// Whether a request asks for WebSocket. Any other `Upgrade` is an offer, which a server may ignore
 /// (RFC 9110, section 7.8; Java's HTTP client offers h2c with every request without TLS): it ends
-/// at this hop.
+/// at this hop, unless its route takes it.
 fn websocket(
     head: &Parts,
     has_body: bool,

@@ -39,6 +39,16 @@ pub(super) struct IdentityRules {
     pub(super) ours: FoldedNames,
 }
 
+/// The fields that only keyward may set, in all spellings, where its identity headers have these
+/// names.
+#[must_use]
+pub fn reserved_names(names: &IdentityNames) -> FoldedNames {
+    let configured = names.fields().into_iter().filter_map(|(_, name)| name);
+    let exact = configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]);
+    // `x-keyward-` whatever the configuration says: the next upstream may use another preset.
+    FoldedNames::new(exact, ["x-keyward-", "x-forwarded-"])
+}
+
 /// The identity headers of one caller.
 pub(super) type IdentityFields = Box<[(HeaderName, HeaderValue)]>;
 
@@ -48,12 +58,8 @@ impl IdentityRules {
             let Some(name) = name else { return Ok(None) };
             HeaderName::try_from(name).map(Some).map_err(|_| format!("{name:?} is no header name"))
         };
-        let configured = names.fields().into_iter().filter_map(|(_, name)| name);
-        let exact = configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]);
         Ok(Self {
-            // `x-keyward-` whatever the configuration says: the next upstream may use another
-            // preset.
-            ours: FoldedNames::new(exact, ["x-keyward-", "x-forwarded-"]),
+            ours: reserved_names(names),
             names: IdentityNames {
                 subject: name(&names.subject)?,
                 username: name(&names.username)?,

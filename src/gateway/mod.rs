@@ -7,7 +7,8 @@
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
 //! returns a `Refusal`, and `respond` turns it into bytes. What has not been authorized does not
-//! compile: only `authorize` can make the `Permit` that `forward` asks for. What belongs to a
+//! compile: only `authorize` can make the `Permit` that `forward` asks for, and `own_answer`, which
+//! answers along routes that lead to no upstream. What belongs to a
 //! client's connection is a [`ClientConnection`]; what belongs to one request while it is under way
 //! is a [`Control`], shared with the driver of the connection or stream; what is known of it for
 //! the log is an `Exchange`.
@@ -20,6 +21,7 @@ mod authorize;
 mod body_source;
 mod challenge;
 mod client_address;
+mod conditions;
 mod connection;
 mod control;
 mod cors;
@@ -36,14 +38,17 @@ mod forwarding;
 pub(crate) mod fuzzing;
 mod gate;
 mod head_fault;
+mod header_changes;
 mod identity_headers;
 mod line_buffer;
 mod manage;
 mod open_streams;
+mod own_answer;
 mod paths;
 mod plan;
 mod presets;
 mod public_address;
+mod redirect;
 mod refusal;
 mod remembered;
 mod request_id;
@@ -52,7 +57,9 @@ mod respond;
 mod route;
 mod route_limits;
 mod route_table;
+mod route_target;
 mod spelling;
+mod upgrades;
 mod upstream_path;
 mod worker;
 
@@ -67,6 +74,7 @@ use hyper::body::Incoming;
 
 pub use allowed_origin::AllowedOrigin;
 pub use challenge::{ChallengeScheme, DEFAULT_REALM, RouteChallenge};
+pub use conditions::{Conditions, Expected};
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,
 };
@@ -77,17 +85,21 @@ pub use explain::explain;
 pub use forward::carry;
 pub use gate::HeadLimits;
 pub use head_fault::HeadFault;
-pub use identity_headers::IdentityNames;
+pub use header_changes::{HeaderChanges, RouteHeaderChanges};
+pub use identity_headers::{IdentityNames, reserved_names};
 pub use open_streams::{OpenStream, OpenStreams};
 pub use plan::{
     Callers, Plan, PlanError, PlanSettings, RouteSettings, TenantRule, TokenApiSettings,
     UpstreamPlan, mounted,
 };
 pub use presets::Preset;
+pub use redirect::{Redirect, RedirectPath, RedirectServer};
 pub use requirement::{Requirement, RequirementField};
 pub use respond::ResponseBody;
 pub use route_limits::{Limit, LimitKey, RouteLimits};
 pub use route_table::HostRule;
+pub use route_target::{FixedAnswer, RouteTarget};
+pub use upgrades::Upgrades;
 pub use upstream_path::{ForwardPath, PathChange, PathRules};
 pub use worker::{Shared, WorkerGateway};
 
@@ -182,7 +194,7 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, &head.method, &head);
+    let found = route::find(plan, exchange, &head.method, &head);
     match cors::judge(plan, exchange, &head, found)? {
         Destination::Preflight => Ok(respond::preflight(exchange)),
         Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),
@@ -194,6 +206,9 @@ async fn answer(
         }
         Destination::Route(at) => {
             let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
+            if let Some(answer) = own_answer::own_answer(exchange, &permit, &head) {
+                return answer;
+            }
             forward::forward(local, exchange, permit, passed, head, body).await
         }
     }

@@ -7,15 +7,20 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::challenge::RouteChallenge;
+use super::conditions::Conditions;
+use super::connection::Scheme;
 use super::cors_policy::{CorsPolicies, CorsSettings};
 use super::credential::CredentialSource;
 use super::credential_places::{CredentialPlaces, Reading};
+use super::header_changes::{HeaderChanges, RouteHeaderChanges};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::route_limits::RouteLimits;
-use super::route_table::{HostRule, OwnPath, RouteTable, TokenApiPath};
+use super::route_table::{HostRule, OwnPath, RouteTable, Specificity, TokenApiPath};
+use super::route_target::RouteTarget;
 use super::spelling::RawPaths;
+use super::upgrades::Upgrades;
 use super::upstream_path::PathRules;
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
@@ -115,14 +120,22 @@ pub struct UpstreamPlan {
 /// One route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSettings {
+    /// Which scheme; `None`: both.
+    pub scheme: Option<Scheme>,
     /// Which hosts.
     pub host: HostRule,
     /// Which paths.
     pub path: String,
     /// Which methods; empty: any.
     pub methods: Vec<Method>,
-    /// To which upstream, by its place.
-    pub upstream: usize,
+    /// What header fields and the query must have, if anything.
+    pub when: Option<Box<Conditions>>,
+    /// What answers its requests.
+    pub target: RouteTarget,
+    /// What it changes of header fields, if anything.
+    pub headers: Option<Box<RouteHeaderChanges>>,
+    /// The protocols that clients may switch to; none: WebSocket.
+    pub upgrades: Option<Box<Upgrades>>,
     /// The token APIs and issuers whose tokens it opens for; empty: it is public.
     pub accept: Vec<Arc<str>>,
     /// What the upstream gets instead of the path's normal form, if anything.
@@ -141,6 +154,27 @@ pub struct RouteSettings {
     pub require: Vec<Requirement>,
     /// What its path says of a tenant, if it does.
     pub tenant: Option<TenantRule>,
+}
+
+impl RouteSettings {
+    /// The protocols that it names; none: WebSocket, where an upstream can take it.
+    pub(super) fn upgrades_taken(&self) -> Option<&Upgrades> {
+        static NONE: Upgrades = Upgrades { websocket: false, others: Vec::new() };
+        match &self.target {
+            RouteTarget::Upstream(_) => self.upgrades.as_deref(),
+            RouteTarget::Redirect(_) | RouteTarget::Respond(_) => Some(&NONE),
+        }
+    }
+
+    /// What it changes of requests, if it changes anything.
+    pub(super) fn request_headers(&self) -> Option<&HeaderChanges> {
+        self.headers.as_deref().map(|changes| &changes.request)
+    }
+
+    /// What it changes of answers, if it changes anything.
+    pub(super) fn response_headers(&self) -> Option<&HeaderChanges> {
+        self.headers.as_deref().map(|changes| &changes.response)
+    }
 }
 
 /// A path that names a tenant: it is in force for the request, and a caller that does not belong to
@@ -242,7 +276,11 @@ impl Plan {
         let takes_api_key_field =
             settings.routes.iter().map(|route| route.accept.iter().any(takes_field)).collect();
         for (at, route) in settings.routes.iter().enumerate() {
-            table.add_route(&route.host, &route.path, route.methods.clone(), at);
+            let specificity = Specificity {
+                methods: route.methods.clone(),
+                conditions: route.when.as_ref().map_or(0, |conditions| conditions.count()),
+            };
+            table.add_route(route.scheme, &route.host, &route.path, specificity, at);
         }
         let cors = CorsPolicies::new(
             settings.routes.iter().map(|route| route.cors.as_deref()),

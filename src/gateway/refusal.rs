@@ -33,6 +33,12 @@ pub(crate) enum Refusal {
         cause: String,
     },
     NoRoute,
+    /// Routes have its host, path and method, and the conditions of none of them hold.
+    NoConditionHolds,
+    /// What a condition asks for comes several times, or can be read in two ways.
+    AmbiguousCondition {
+        cause: String,
+    },
     /// The route takes other methods: those of the value of `Allow`.
     MethodNotAllowed {
         allow: String,
@@ -125,7 +131,14 @@ impl Refusal {
             Self::BodyTooLarge { .. } => {
                 (413, Reason::BodyTooLarge, "the request body is too large")
             }
-            Self::NoRoute => (404, Reason::NoRoute, "no route matches this request"),
+            Self::AmbiguousCondition { .. } => (
+                400,
+                Reason::MalformedRequest,
+                "a header or parameter that must come once comes more often",
+            ),
+            Self::NoRoute | Self::NoConditionHolds => {
+                (404, Reason::NoRoute, "no route matches this request")
+            }
             Self::MethodNotAllowed { .. } => {
                 (405, Reason::MethodNotAllowed, "the method is not allowed here")
             }
@@ -238,7 +251,12 @@ impl Refusal {
                 "it has {length} bytes, more than the {limit} that \"token\" in [limits] allows"
             ),
             Self::MethodNotAllowed { allow } => format!("the methods allowed are {allow}"),
+            Self::NoConditionHolds => {
+                "the conditions in \"when\" of no route with its host, path and method hold"
+                    .to_owned()
+            }
             Self::NotAccepted { cause }
+            | Self::AmbiguousCondition { cause }
             | Self::Forbidden { cause, .. }
             | Self::BodyTooSlow { cause }
             | Self::BodyTooLarge { cause }

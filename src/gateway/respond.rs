@@ -18,7 +18,7 @@ use super::control::{Ending, Phase, Tunnel};
 use super::exchange::Exchange;
 use super::exchange_times::ExchangeTimes;
 use super::forward::{carry, strip_trailers};
-use super::plan::Plan;
+use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
 use crate::api::Answer;
 use crate::upstream::{UpstreamTunnel, with_cause};
@@ -119,8 +119,24 @@ fn begin_tunnel(
     });
 }
 
-/// A refusal of the gateway, as problem details.
+/// A refusal of the gateway, with the fields that its route adds to all answers.
 pub(super) fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response<BodySource> {
+    let mut response = worded(exchange, refusal);
+    complete(exchange, response.headers_mut());
+    response
+}
+
+/// Adds what the route of the exchange says of answers to one of keyward's own, whose own fields
+/// stay as they are.
+fn complete(exchange: &Exchange, headers: &mut HeaderMap) {
+    let route = exchange.route.and_then(|at| exchange.local.plan.routes.get(at));
+    if let Some(changes) = route.and_then(RouteSettings::response_headers) {
+        changes.complete(headers);
+    }
+}
+
+/// A refusal of the gateway, as problem details.
+fn worded(exchange: &mut Exchange, refusal: &Refusal) -> Response<BodySource> {
     if exchange.is_grpc {
         exchange.refusal = Some((refusal.reason(), Some(refusal.cause())));
         return grpc_refused(refusal);
@@ -230,6 +246,7 @@ fn is_known(asked: &HeaderMap, tag: &str) -> bool {
 /// The answer to a preflight, but for the fields of its policy.
 pub(super) fn preflight(exchange: &Exchange) -> Response<BodySource> {
     let mut response = empty(StatusCode::NO_CONTENT);
+    complete(exchange, response.headers_mut());
     close_if_unread(exchange, response.headers_mut());
     response
 }
@@ -273,7 +290,7 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
 }
 
 /// What the client still sends must not be taken for the next request (cf. CVE-2025-4366).
-fn close_if_unread(exchange: &Exchange, headers: &mut HeaderMap) {
+pub(super) fn close_if_unread(exchange: &Exchange, headers: &mut HeaderMap) {
     if !exchange.control.request_is_over() && !exchange.control.is_stream() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

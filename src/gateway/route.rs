@@ -1,11 +1,15 @@
-//! Route: from host, path and method to where a request goes. Host first, then path, then method;
-//! the most specific wins.
+//! Route: from host, path, method and conditions to where a request goes. Host first, then path,
+//! then method, then conditions; the most specific wins.
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 
+use super::connection::Scheme;
+use super::exchange::Exchange;
+use super::forwarding::Forwarding;
 use super::plan::Plan;
+use super::public_address::PublicAddress;
 use super::refusal::Refusal;
 use super::route_table::{Entry, OwnPath};
 use super::spelling::{RawPaths, Spelling};
@@ -27,15 +31,16 @@ pub(super) const READ: &str = "GET, HEAD";
 /// Where a request with this method goes whose head has passed the gate.
 pub(super) fn find<'a>(
     plan: &'a Plan,
+    exchange: &Exchange,
     method: &Method,
     head: &Parts,
 ) -> Result<Destination<'a>, Refusal> {
-    let found = by_path(plan, method, head.uri.path(), &head.headers);
+    let found = by_path(plan, exchange, method, head, head.uri.path());
     if plan.raw_paths == RawPaths::Unused {
         return found;
     }
     match head.extensions.get::<Spelling>() {
-        Some(spelling) => as_spelled(plan, method, head, spelling, found),
+        Some(spelling) => as_spelled(plan, exchange, method, head, spelling, found),
         None => found,
     }
 }
@@ -44,6 +49,7 @@ pub(super) fn find<'a>(
 /// it must lead to that route.
 fn as_spelled<'a>(
     plan: &'a Plan,
+    exchange: &Exchange,
     method: &Method,
     head: &Parts,
     spelling: &Spelling,
@@ -58,7 +64,7 @@ fn as_spelled<'a>(
     };
     if let Some((at, route)) = raw {
         let is_there = |reading: &str| {
-            let found = by_path(plan, method, reading, &head.headers);
+            let found = by_path(plan, exchange, method, head, reading);
             matches!(found, Ok(Destination::Route(other)) if other == at)
         };
         spelling.leads_only_to(&route.path, is_there).map_err(Refusal::Path)?;
@@ -70,9 +76,10 @@ fn as_spelled<'a>(
 
 fn by_path<'a>(
     plan: &'a Plan,
+    exchange: &Exchange,
     method: &Method,
+    head: &Parts,
     path: &str,
-    headers: &HeaderMap,
 ) -> Result<Destination<'a>, Refusal> {
     if let Some(own) = plan.table.own.find(path) {
         let is_read = matches!(*method, Method::GET | Method::HEAD);
@@ -81,32 +88,85 @@ fn by_path<'a>(
         }
         return Ok(Destination::Own(own));
     }
-    let entries = entries(plan, path, headers).ok_or(Refusal::NoRoute)?;
-    match taking(entries, method) {
-        Some(entry) => Ok(Destination::Route(entry.route)),
-        // No fall-back to a less specific path: what is narrowed to some methods is not to be
-        // opened by a wider rule.
-        None => {
-            let mut names: Vec<&str> =
-                entries.iter().flat_map(|entry| &entry.methods).map(Method::as_str).collect();
-            names.sort_unstable();
-            names.dedup();
-            Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
+    let entries = entries(plan, exchange, path, &head.headers).ok_or(Refusal::NoRoute)?;
+    for entry in entries.iter().filter(|entry| entry.takes(method)) {
+        if entry.conditions == 0 || conditions_hold(plan, entry, head)? {
+            return Ok(Destination::Route(entry.route));
         }
+    }
+    // No fall-back to a less specific path: what is narrowed to some methods or by conditions is
+    // not to be opened by a wider rule.
+    if entries.iter().any(|entry| entry.takes(method)) {
+        return Err(Refusal::NoConditionHolds);
+    }
+    let mut names: Vec<&str> =
+        entries.iter().flat_map(|entry| &entry.methods).map(Method::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    Err(Refusal::MethodNotAllowed { allow: names.join(", ") })
+}
+
+#[cold]
+fn conditions_hold(plan: &Plan, entry: &Entry, head: &Parts) -> Result<bool, Refusal> {
+    match &plan.route(entry.route)?.when {
+        Some(conditions) => conditions.hold(&head.headers, head.uri.query()),
+        None => Ok(true),
     }
 }
 
 /// The routes under the path that matches best, of the host that matches best.
-pub(super) fn entries<'a>(plan: &'a Plan, path: &str, headers: &HeaderMap) -> Option<&'a [Entry]> {
+pub(super) fn entries<'a>(
+    plan: &'a Plan,
+    exchange: &Exchange,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<&'a [Entry]> {
     // Without its port; empty, where HTTP/1.0 leaves it out.
     let host = || {
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
         host_of(host).unwrap_or_default().to_owned()
     };
-    plan.table.entries(host, path)
+    plan.table.entries(|| scheme(exchange, headers), host, path)
 }
 
-/// The one that takes a method.
-pub(super) fn taking<'a>(entries: &'a [Entry], method: &Method) -> Option<&'a Entry> {
-    entries.iter().find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
+/// The scheme that the client used, as keyward or a trusted proxy before it saw it.
+fn scheme(exchange: &Exchange, headers: &HeaderMap) -> Scheme {
+    let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), headers);
+    match PublicAddress::of(&forwarding).scheme {
+        "https" => Scheme::Https,
+        _ => Scheme::Http,
+    }
+}
+
+/// Why the routes of the path that are more specific than the one that was chosen, or all where
+/// none was, were not; for the operator.
+pub(super) fn passed_over(
+    plan: &Plan,
+    exchange: &Exchange,
+    method: &Method,
+    head: &Parts,
+    chosen: Option<usize>,
+) -> Vec<String> {
+    let path = head.uri.path();
+    if plan.table.own.find(path).is_some() {
+        return Vec::new();
+    }
+    let entries = entries(plan, exchange, path, &head.headers).unwrap_or_default();
+    let others = entries.iter().take_while(|entry| Some(entry.route) != chosen);
+    others
+        .filter_map(|entry| {
+            let route = plan.route(entry.route).ok()?;
+            let why = if entry.takes(method) {
+                route.when.as_ref()?.failure(&head.headers, head.uri.query())?
+            } else {
+                format!("the method is {method}")
+            };
+            let methods: Vec<_> = route.methods.iter().map(Method::as_str).collect();
+            let methods =
+                (!methods.is_empty()).then(|| format!("the method is {}", methods.join(" or ")));
+            let when = route.when.iter().flat_map(|conditions| conditions.described());
+            let all: Vec<_> = methods.into_iter().chain(when).collect();
+            Some(format!("the route for when {}: {why}", all.join(" and ")))
+        })
+        .collect()
 }

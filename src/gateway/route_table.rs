@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
 
+use super::connection::Scheme;
 use super::paths::PathTable;
 use crate::wire::authority::trim_dot;
 
@@ -12,6 +13,20 @@ use crate::wire::authority::trim_dot;
 pub(super) struct RouteTable {
     /// keyward's own, for every host: no route can take a call of a token API away.
     pub(super) own: PathTable<OwnPath>,
+    /// Of the routes for one scheme, which are looked at first; `None`: there is none.
+    of_scheme: Option<Box<BySchemes>>,
+    of_both: Hosts,
+}
+
+#[derive(Default)]
+struct BySchemes {
+    http: Hosts,
+    https: Hosts,
+}
+
+/// The routes for one scheme, or for both, by host.
+#[derive(Default)]
+struct Hosts {
     exact: HashMap<String, Routes>,
     /// By length and suffix (`.example.com`), longest first.
     suffixes: BTreeMap<(Reverse<usize>, String), Routes>,
@@ -35,13 +50,29 @@ pub(super) struct TokenApiPath {
     pub(super) pattern: String,
 }
 
-/// The routes of one host, by path; several under one path differ by method.
+/// The routes of one host, by path; several under one path differ by method and conditions.
 type Routes = PathTable<Vec<Entry>>;
 
 pub(super) struct Entry {
     /// Empty: any method.
     pub(super) methods: Vec<Method>,
+    /// How many conditions it has.
+    pub(super) conditions: usize,
     pub(super) route: usize,
+}
+
+impl Entry {
+    pub(super) fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+}
+
+/// What tells a route apart from others of its path.
+pub(super) struct Specificity {
+    /// Empty: any method.
+    pub(super) methods: Vec<Method>,
+    /// How many conditions it has.
+    pub(super) conditions: usize,
 }
 
 /// Which hosts.
@@ -59,26 +90,52 @@ pub enum HostRule {
 impl RouteTable {
     pub(super) fn add_route(
         &mut self,
+        scheme: Option<Scheme>,
         host: &HostRule,
         pattern: &str,
-        methods: Vec<Method>,
+        specificity: Specificity,
         route: usize,
     ) {
-        let routes = match host {
+        let hosts = match scheme {
+            None => &mut self.of_both,
+            Some(Scheme::Http) => &mut self.of_scheme.get_or_insert_default().http,
+            Some(Scheme::Https) => &mut self.of_scheme.get_or_insert_default().https,
+        };
+        let entries = hosts.of(host).slot(pattern).get_or_insert_default();
+        let Specificity { methods, conditions } = specificity;
+        entries.push(Entry { methods, conditions, route });
+        // A list of methods is more specific than any method, then more conditions are.
+        entries.sort_by_key(|entry| (entry.methods.is_empty(), Reverse(entry.conditions)));
+    }
+
+    /// The routes under the path that matches best, of the host that matches best: first among
+    /// those for one scheme.
+    pub(super) fn entries(
+        &self,
+        scheme: impl FnOnce() -> Scheme,
+        host: impl Fn() -> String,
+        path: &str,
+    ) -> Option<&[Entry]> {
+        let of_scheme = self.of_scheme.as_ref().and_then(|of| match scheme() {
+            Scheme::Http => of.http.entries(&host, path),
+            Scheme::Https => of.https.entries(&host, path),
+        });
+        of_scheme.or_else(|| self.of_both.entries(&host, path)).map(Vec::as_slice)
+    }
+}
+
+impl Hosts {
+    fn of(&mut self, host: &HostRule) -> &mut Routes {
+        match host {
             HostRule::Any => &mut self.any,
             HostRule::Exact(host) => self.exact.entry(host.clone()).or_default(),
             HostRule::Suffix(suffix) => {
                 self.suffixes.entry((Reverse(suffix.len()), suffix.clone())).or_default()
             }
-        };
-        let entries = routes.slot(pattern).get_or_insert_default();
-        entries.push(Entry { methods, route });
-        // A list of methods is more specific than any method.
-        entries.sort_by_key(|entry| entry.methods.is_empty());
+        }
     }
 
-    /// The routes under the path that matches best, of the host that matches best.
-    pub(super) fn entries(&self, host: impl FnOnce() -> String, path: &str) -> Option<&[Entry]> {
+    fn entries(&self, host: &impl Fn() -> String, path: &str) -> Option<&Vec<Entry>> {
         let of_host = if self.exact.is_empty() && self.suffixes.is_empty() {
             None
         } else {
@@ -88,7 +145,7 @@ impl RouteTable {
             let exact = self.exact.get(&host).into_iter();
             exact.chain(suffixes.map(|(_, routes)| routes)).find_map(|routes| routes.find(path))
         };
-        of_host.or_else(|| self.any.find(path)).map(Vec::as_slice)
+        of_host.or_else(|| self.any.find(path))
     }
 }
 
@@ -97,11 +154,8 @@ mod tests {
     use super::*;
 
     fn place(table: &RouteTable, host: &str, path: &str, method: &Method) -> Option<usize> {
-        let entries = table.entries(|| host.to_owned(), path)?;
-        entries
-            .iter()
-            .find(|entry| entry.methods.is_empty() || entry.methods.contains(method))
-            .map(|entry| entry.route)
+        let entries = table.entries(|| Scheme::Http, || host.to_owned(), path)?;
+        entries.iter().find(|entry| entry.takes(method)).map(|entry| entry.route)
     }
 
     #[test]
@@ -119,7 +173,8 @@ mod tests {
             (HostRule::Any, "/narrow", vec![Method::GET]),
         ];
         for (at, (host, pattern, methods)) in routes.into_iter().enumerate() {
-            table.add_route(&host, pattern, methods, at);
+            let specificity = Specificity { methods, conditions: 0 };
+            table.add_route(None, &host, pattern, specificity, at);
         }
         for (host, path, method, expected) in [
             ("x", "/", Method::GET, Some(0)),
@@ -143,5 +198,32 @@ mod tests {
         ] {
             assert_eq!(place(&table, host, path, &method), expected, "{method} {host} {path}");
         }
+    }
+
+    #[test]
+    fn a_route_for_one_scheme_comes_before_all_others_and_more_conditions_before_fewer() {
+        let mut table = RouteTable::default();
+        for (at, (scheme, path, conditions)) in [
+            (None, "/a", 0),
+            (None, "/a", 1),
+            (None, "/a", 2),
+            (None, "/a", 1),
+            (Some(Scheme::Http), "/{*rest}", 0),
+            (Some(Scheme::Https), "/b", 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let specificity = Specificity { methods: Vec::new(), conditions };
+            table.add_route(scheme, &HostRule::Any, path, specificity, at);
+        }
+        let places = |scheme, path| {
+            let entries = table.entries(|| scheme, String::new, path).unwrap_or_default();
+            entries.iter().map(|entry| entry.route).collect::<Vec<_>>()
+        };
+        assert_eq!(places(Scheme::Http, "/a"), [4]);
+        assert_eq!(places(Scheme::Https, "/a"), [2, 1, 3, 0]);
+        assert_eq!(places(Scheme::Https, "/b"), [5]);
+        assert_eq!(places(Scheme::Https, "/c"), [0; 0]);
     }
 }

@@ -106,7 +106,7 @@ impl PathChange {
     fn forward(&self, pattern: &str, path: &str) -> String {
         match self {
             Self::Prefix { strip, add } => replaced(path, strip, add).unwrap_or_default(),
-            Self::Rewrite(template) => filled(template, |name| value_of(name, pattern, path)),
+            Self::Rewrite(template) => filled_by(template, pattern, path),
         }
     }
 
@@ -232,6 +232,11 @@ fn value_of<'p>(name: &str, pattern: &'p str, path: &'p str) -> Option<&'p str> 
         return Some(rest.strip_prefix('/').unwrap_or(rest));
     }
     parameters(pattern, path).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// A template with the values of a pattern's parameters in a path that it matches.
+pub(super) fn filled_by(template: &str, pattern: &str, path: &str) -> String {
+    filled(template, |name| value_of(name, pattern, path))
 }
 
 /// A template with values for its parameters.

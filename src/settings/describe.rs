@@ -77,6 +77,10 @@ pub(crate) enum Shape {
     OneOrList(Box<Shape>),
     /// Claims and what they must be.
     Claims,
+    /// A table whose keys are names of the operator's own: what they are, and the values.
+    Named(&'static str, Box<Shape>),
+    /// A value of one of these shapes.
+    Either(Vec<Shape>),
     Table(Description),
     /// An array of tables.
     Tables(Description),
@@ -123,6 +127,10 @@ impl Shape {
             Self::List { item, .. } => format!("an array, each item {}", item.what()),
             Self::OneOrList(item) => format!("{}, or an array of those", item.what()),
             Self::Claims => "a table of claims, as in { typ = \"Bearer\" }".to_owned(),
+            Self::Named(names, value) => {
+                format!("a table whose keys are {names}, each {}", value.what())
+            }
+            Self::Either(shapes) => alternatives(shapes.iter().map(Self::what)),
             Self::Table(_) => "a table".to_owned(),
             Self::Tables(_) | Self::OneOrTables(_) => "a list of tables".to_owned(),
         }

@@ -26,6 +26,7 @@ pub(crate) mod fault;
 pub(crate) mod key;
 pub(crate) mod kind;
 pub(crate) mod list;
+pub(crate) mod named;
 mod secret;
 pub(crate) mod section;
 #[cfg(test)]

@@ -29,7 +29,9 @@ pub(crate) struct Given<'a> {
     pub(crate) node: &'a Node,
     /// The path of the key.
     path: String,
-    /// Whether it is an item of a list at that key.
+    /// The name that it stands at in the table of that key, where its keys are names.
+    name: Option<String>,
+    /// Whether it is an item of a list there.
     is_item: bool,
 }
 
@@ -60,7 +62,7 @@ impl Section<'_> {
         let path = below(&self.path, key);
         let is_empty = matches!(&node.value, Value::Array(items) if items.is_empty());
         self.findings.note_given(path.clone(), node.at, is_empty);
-        Some(Given { findings: self.findings, key, node, path, is_item: false })
+        Some(Given { findings: self.findings, key, node, path, name: None, is_item: false })
     }
 
     /// A table of this table; where it is absent or none, with all defaults.
@@ -235,9 +237,15 @@ impl Section<'_> {
 
 impl Given<'_> {
     /// An item of the list that stands there.
-    pub(super) fn item<'n>(&'n self, node: &'n Node) -> Given<'n> {
-        let path = self.path.clone();
-        Given { findings: self.findings, key: self.key, node, path, is_item: true }
+    pub(crate) fn item<'n>(&'n self, node: &'n Node) -> Given<'n> {
+        let (path, name) = (self.path.clone(), self.name.clone());
+        Given { findings: self.findings, key: self.key, node, path, name, is_item: true }
+    }
+
+    /// What stands at a name of the table that stands there.
+    pub(super) fn named<'n>(&'n self, name: &str, node: &'n Node) -> Given<'n> {
+        let (path, name) = (below(&self.path, name), Some(name.to_owned()));
+        Given { findings: self.findings, key: self.key, node, path, name, is_item: false }
     }
 
     /// Reads the table that stands here; `None`: it is none. `label`: what a message calls it.
@@ -276,7 +284,11 @@ impl Given<'_> {
     pub(crate) fn fault(&self, words: &str) {
         let of = if self.is_item { "each item of " } else { "" };
         self.findings.note_wrong(&self.path);
-        self.findings.fault(Some(self.node.at), format!("{of}{:?} {words}", self.key));
+        let key = match &self.name {
+            Some(name) => format!("{} of {:?}", quoted(name), self.key),
+            None => format!("{:?}", self.key),
+        };
+        self.findings.fault(Some(self.node.at), format!("{of}{key} {words}"));
     }
 
     /// Reports why what it names cannot be used.

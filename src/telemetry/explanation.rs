@@ -29,6 +29,11 @@ pub struct Explanation {
     pub client: String,
     /// What of keyward's own would answer: a call of a token API, the public keys, a page.
     pub answered_by: Option<String>,
+    /// Where a redirect would lead.
+    pub location: Option<String>,
+    /// Why more specific routes with the same host and path were not chosen, each with what it asks
+    /// for.
+    pub passed_over: Vec<String>,
     /// The route that was chosen.
     pub route: Option<ExplainedRoute>,
     /// What a browser would be told of pages of other origins; `None`: nothing, as no policy
@@ -76,10 +81,21 @@ pub struct ExplainedRoute {
     pub path: String,
     /// Its host, or `*.` and a suffix; `None`: any.
     pub host: Option<String>,
+    /// Its scheme; `None`: both.
+    pub scheme: Option<String>,
     /// Its methods; empty: any.
     pub methods: Vec<String>,
-    /// The name of its upstream.
-    pub upstream: String,
+    /// Its conditions, each a sentence's part: `the header "x-version" is "2"`.
+    pub when: Vec<String>,
+    /// The name of its upstream; `None`: it has an answer of keyward's own.
+    pub upstream: Option<String>,
+    /// Its answer: `a redirect (308) to "https://www.example.com{path}"`.
+    pub answer: Option<String>,
+    /// What it changes in the headers of requests and answers, without the values: `requests: sets
+    /// authorization`.
+    pub header_changes: Vec<String>,
+    /// The protocols to which clients may switch.
+    pub upgrades: Vec<String>,
     /// The token APIs and issuers whose tokens it accepts; empty: it is public.
     pub accept: Vec<String>,
     /// How long its exchanges may take and how large their requests may be, each with the key that

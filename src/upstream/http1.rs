@@ -284,7 +284,7 @@ pub(crate) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) 
     }
     if purpose == Purpose::Switch {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.entry(header::UPGRADE).or_insert(HeaderValue::from_static("websocket"));
     } else if headers.contains_key(header::TE) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }

@@ -69,8 +69,9 @@ pub use stream::UpstreamStream;
 pub enum Purpose {
     /// A response.
     Response,
-    /// A switch to WebSocket. It is sent on a new HTTP/1.1 connection, and never again; if the
-    /// response is 101, the connection comes with it.
+    /// A switch to the protocol in `Upgrade`, or to WebSocket where there is none. It is sent on a
+    /// new HTTP/1.1 connection, and never again; if the response is 101, the connection comes with
+    /// it.
     Switch,
 }
 

@@ -124,6 +124,12 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         Shape::Claims => {
             json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/claim" } })
         }
+        Shape::Named(_, value) => {
+            json!({ "type": "object", "additionalProperties": self::shape(value) })
+        }
+        Shape::Either(shapes) => {
+            json!({ "anyOf": shapes.iter().map(self::shape).collect::<Vec<_>>() })
+        }
         Shape::Table(description) => table(description).into(),
         Shape::Tables(description) => json!({ "type": "array", "items": table(description) }),
         Shape::OneOrTables(description) => {

@@ -34,6 +34,10 @@ fn type_of_shape(shape: &Shape) -> String {
             format!("array, each item {}{twice}", in_code(&item.what()))
         }
         Shape::Claims => "table of claims".to_owned(),
+        Shape::Named(names, value) => {
+            format!("table whose keys are {names}, each {}", in_code(&value.what()))
+        }
+        Shape::Either(_) => in_code(&shape.what()),
         Shape::Table(_) => "table".to_owned(),
         Shape::Tables(_) => "array of tables".to_owned(),
         Shape::OneOrTables(_) => "table or array of tables".to_owned(),

@@ -4,69 +4,80 @@
 use std::collections::{HashMap, HashSet};
 
 use http::Method;
+use http::header::HeaderValue;
 
+use super::conditions;
 use super::cors;
 use super::credentials;
+use super::header_changes;
 use super::names::find;
 use super::route_limits;
+use super::route_targets;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::tables::{Name, RequireKeys, RouteKeys};
+use crate::config::tables::{Name, RequireKeys, RouteKeys, WEBSOCKET};
 use crate::gateway::{
-    ForwardPath, HostRule, PathChange, PathRules, Requirement, RequirementField, RouteLimits,
-    RouteSettings, TenantRule,
+    Conditions, ForwardPath, HostRule, PathChange, PathRules, Requirement, RequirementField,
+    RouteLimits, RouteSettings, RouteTarget, Scheme, TenantRule, Upgrades,
 };
 use crate::settings::fault::{Findings, Spot};
 use crate::settings::list::Placed;
 use crate::settings::section::Row;
+use crate::wire::fields::FoldedNames;
 
 /// The parameter that names a tenant, unless said otherwise.
 const DEFAULT_TENANT_PARAM: &str = "tenant_id";
 
+/// What routes are resolved with.
+pub(super) struct Around<'a> {
+    /// The token APIs and issuers.
+    pub(super) grantors: &'a [&'a Name],
+    pub(super) upstreams: &'a [Name],
+    /// What holds where a route says nothing.
+    pub(super) limits: &'a RouteLimits,
+    /// The header fields that only keyward may set.
+    pub(super) reserved: &'a FoldedNames,
+}
+
+/// Which requests a route takes, of those for its scheme, host and path.
+struct Taken {
+    methods: Vec<Method>,
+    when: Conditions,
+}
+
+/// Found by scheme, host and shape, so that thousands of routes are not compared each with each.
+type Seen = HashMap<(Option<Scheme>, HostRule, String), Vec<Placed<Taken>>>;
+
 pub(super) fn resolve(
     rows: Vec<Row<RouteKeys>>,
-    grantors: &[&Name],
-    upstreams: &[Name],
-    limits: &RouteLimits,
+    around: &Around<'_>,
     findings: &Findings<'_>,
 ) -> Vec<RouteSettings> {
     let mut routes = Vec::new();
-    // Found by host and shape, so that thousands of routes are not compared each with each.
-    let mut seen: HashMap<(HostRule, String), Vec<Placed<Vec<Method>>>> = HashMap::new();
+    let mut seen = Seen::new();
     let mut used: HashSet<usize> = HashSet::new();
     for Row { mut keys, path } in rows {
         let spot = findings.table(&path);
-        let upstream =
-            keys.upstream.as_ref().and_then(|name| find(name, upstreams, "upstream", findings));
-        used.extend(upstream);
+        let target = route_targets::resolve(&mut keys, around.upstreams, spot);
+        used.extend(target.upstream());
         let (shape, public) = (keys.path.as_ref().map(|path| path.shape()), keys.public);
         let cors = cors::resolve(std::mem::take(&mut keys.cors), &path, findings);
-        let Some(route) = route(keys, upstream.unwrap_or_default(), grantors, limits, spot) else {
-            continue;
-        };
+        let Some(route) = route(keys, target, around, spot) else { continue };
         if let Some(cors) = &cors {
             cors::check_methods(cors, &route.methods, &path, findings);
             if !route.accept.is_empty() {
                 cors::check_headers(cors, &path, findings);
             }
+            header_changes::check_cors(route.headers.as_deref(), spot);
         }
         let route = RouteSettings { cors, ..route };
         let (Some(shape), Some(at)) = (shape, spot.at()) else { continue };
-        let alike = seen.entry((route.host.clone(), shape)).or_default();
-        if let Some(other) = alike.iter().find(|other| overlap(&other.value, &route.methods)) {
-            let line = findings.line(other.at);
-            let message = format!(
-                "this [[route]] has host, path and a method in common with the one on line \
-                 {line}: only one can answer"
-            );
-            findings.fault(Some(at), message);
-        }
-        alike.push(Placed { at, value: route.methods.clone() });
+        check_others(&mut seen, &route, shape, at, findings);
         // A route without anything to accept would be public, which it must say.
         if route.accept.is_empty() == public {
             routes.push(route);
         }
     }
-    for (index, upstream) in upstreams.iter().enumerate() {
+    for (index, upstream) in around.upstreams.iter().enumerate() {
         if !used.contains(&index) {
             let message = format!("no [[route]] leads to the [[upstream]] {:?}", upstream.value);
             findings.warn(Some(upstream.at), message);
@@ -75,18 +86,58 @@ pub(super) fn resolve(
     routes
 }
 
+/// Reports a route that could be meant by a request for one before it.
+fn check_others(
+    seen: &mut Seen,
+    route: &RouteSettings,
+    shape: String,
+    at: usize,
+    findings: &Findings<'_>,
+) {
+    let alike = seen.entry((route.scheme, route.host.clone(), shape)).or_default();
+    let taken = Taken {
+        methods: route.methods.clone(),
+        when: route.when.as_deref().cloned().unwrap_or_default(),
+    };
+    let is_meant_too = |other: &&Placed<Taken>| {
+        let other = &other.value;
+        overlap(&other.methods, &taken.methods)
+            && other.when.count() == taken.when.count()
+            && other.when.can_hold_with(&taken.when)
+    };
+    if let Some(other) = alike.iter().find(is_meant_too) {
+        let line = findings.line(other.at);
+        let message = if taken.when.count() == 0 {
+            format!(
+                "this [[route]] has host, path and a method in common with the one on line \
+                 {line}: only one can answer"
+            )
+        } else {
+            format!(
+                "this [[route]] has host, path and a method in common with the one on line \
+                 {line}, the conditions in \"when\" of both can hold for one request, and \
+                 neither has more of them: only one can answer. Give one of them another condition"
+            )
+        };
+        findings.fault(Some(at), message);
+    }
+    alike.push(Placed { at, value: taken });
+}
+
 /// `None`: its host, path or methods are wrong, so it cannot be compared with others.
 fn route(
     keys: RouteKeys,
-    upstream: usize,
-    grantors: &[&Name],
-    limits: &RouteLimits,
+    target: RouteTarget,
+    around: &Around<'_>,
     spot: Spot<'_>,
 ) -> Option<RouteSettings> {
     let path_rules = path_rules(&keys, spot);
+    let when = conditions::resolve(&keys, around.reserved, spot);
+    let headers = header_changes::resolve(&keys, around.reserved, spot);
+    let upgrades = upgrades(&keys, spot);
     let accept = keys.accept.unwrap_or_default();
     for name in &accept {
-        find(name, grantors.iter().copied(), "token_api]] or [[issuer", spot.findings);
+        find(name, around.grantors.iter().copied(), "token_api]] or [[issuer", spot.findings);
     }
     let has_parameter = |name: &str| {
         let is_it = |segment: &Segment| matches!(segment, Segment::Parameter(parameter) if parameter == name);
@@ -135,17 +186,21 @@ fn route(
         .then(|| TenantRule { parameter: wanted.to_owned(), rewrites_path: keys.resolve_tenant });
     Some(RouteSettings {
         tenant,
+        scheme: keys.scheme,
         host: keys.host.unwrap_or_default(),
         path: keys.path?.as_str().to_owned(),
         methods,
-        upstream,
+        when,
+        target,
+        headers,
+        upgrades,
         cors: None,
         path_rules,
         accept: accept.into_iter().map(|name| name.value).collect(),
         credentials,
         challenge,
         forward_credential: keys.forward_credential,
-        limits: route_limits::of_route(limits, &keys.timeouts, keys.max_body),
+        limits: route_limits::of_route(around.limits, &keys.timeouts, keys.max_body),
         require: requirements(keys.require),
     })
 }
@@ -154,11 +209,8 @@ fn route(
 fn path_rules(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<PathRules>> {
     let RouteKeys { strip_prefix: strip, add_prefix: add, rewrite, .. } = keys;
     let path = keys.path.as_ref()?;
-    let (segments, rest) = match path.segments() {
-        [segments @ .., Segment::Rest(name)] => (segments, Some(name)),
-        segments => (segments, None),
-    };
-    if keys.forward_path == ForwardPath::Raw && rest.is_none() {
+    let has_rest = matches!(path.segments(), [.., Segment::Rest(_)]);
+    if keys.forward_path == ForwardPath::Raw && !has_rest {
         spot.fault(
             "forward_path",
             "\"forward_path\" is of no use: only what stands for {*rest} is forwarded as it came, \
@@ -176,19 +228,7 @@ fn path_rules(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<PathRules>> {
             let message = format!("\"rewrite\" says the whole path: leave out {key:?}");
             spot.fault(key, message);
         }
-        for (at, segment) in template.segments().iter().enumerate() {
-            let (Segment::Parameter(name) | Segment::Rest(name)) = segment else { continue };
-            let is_rest = rest == Some(name);
-            let is_parameter = segments.contains(&Segment::Parameter(name.clone()));
-            if is_rest && at + 1 < template.segments().len() {
-                let message = format!("\"rewrite\": {{{name}}} can only be the last segment");
-                spot.fault("rewrite", message);
-            } else if !is_rest && (!is_parameter || matches!(segment, Segment::Rest(_))) {
-                let message =
-                    format!("\"rewrite\": {segment} is no parameter of this route's path");
-                spot.fault("rewrite", message);
-            }
-        }
+        route_targets::check_template("rewrite", template, path, spot);
     }
     let text = |prefix: &Option<PathPattern>| {
         prefix.as_ref().map(|prefix| prefix.as_str().to_owned()).unwrap_or_default()
@@ -201,6 +241,27 @@ fn path_rules(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<PathRules>> {
     let spelling = keys.forward_path;
     let is_used = change.is_some() || spelling == ForwardPath::Raw;
     is_used.then(|| Box::new(PathRules { spelling, change }))
+}
+
+/// The protocols to which clients may switch; `None`: WebSocket alone, as usual.
+fn upgrades(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<Upgrades>> {
+    let mut upgrades = Upgrades::default();
+    for name in &keys.upgrades {
+        match HeaderValue::try_from(name) {
+            _ if *name == WEBSOCKET => upgrades.websocket = true,
+            Ok(name) => upgrades.others.push(name),
+            Err(_) => {}
+        }
+    }
+    if keys.credentials.websocket_protocol && !upgrades.websocket && !spot.is_wrong("upgrades") {
+        spot.fault(
+            "credentials.websocket_protocol",
+            "\"websocket_protocol\" is of no use here: the route's \"upgrades\" have no \
+             \"websocket\"",
+        );
+    }
+    let is_usual = upgrades.websocket && upgrades.others.is_empty();
+    (!is_usual).then(|| Box::new(upgrades))
 }
 
 fn requirements(keys: RequireKeys) -> Vec<Requirement> {

@@ -3,12 +3,15 @@
 //! stands for itself are declared by the parts.
 
 mod claims;
+mod conditions;
 mod cors;
 mod credentials;
 mod files;
+mod header_changes;
 mod identity_headers;
 mod issuer;
 mod listener;
+mod own_answers;
 mod route;
 mod store;
 mod texts;
@@ -21,7 +24,7 @@ pub(super) use identity_headers::IdentityHeaderKeys;
 pub(super) use issuer::{ClaimKeys, IssuerTable};
 pub(super) use listener::ListenerKeys;
 pub use listener::TrustedProxy;
-pub(super) use route::{RequireKeys, RouteKeys, RouteTimeoutKeys};
+pub(super) use route::{RequireKeys, RouteKeys, RouteTimeoutKeys, WEBSOCKET};
 pub(super) use store::{OnOutage, StoreKeys, StoreKind, Topology};
 pub(super) use texts::Name;
 pub(super) use token_api::TokenApiKeys;

@@ -6,28 +6,39 @@ use std::time::Duration;
 use http::Method;
 
 use super::claims::Claims;
+use super::conditions::WhenKeys;
 use super::cors::CorsKeys;
 use super::credentials::{CredentialKeys, REALM};
+use super::header_changes::{RequestHeaderKeys, ResponseHeaderKeys};
+use super::own_answers::{RedirectKeys, RespondKeys};
 use super::texts::{Name, empty, method, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::domain::ClaimRule;
-use crate::gateway::{ChallengeScheme, DEFAULT_REALM, ForwardPath, HostRule};
+use crate::gateway::{ChallengeScheme, DEFAULT_REALM, ForwardPath, HostRule, Scheme};
 use crate::settings::key::{KindExt as _, table};
 use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text, words};
-use crate::settings::list::{At, filled, one_or_list};
+use crate::settings::list::{At, filled, list, one_or_list};
 use crate::settings::settings;
 use crate::wire::limits::{BODY_SIZE, EXCHANGE_WAIT};
 
 settings! {
     /// What goes where: none or more, if there is a `[[token_api]]`. The most specific route wins:
-    /// host, then path, then method. A token opens only routes that accept its token API: nothing
-    /// is open by default.
+    /// scheme, then host, then path, then method, then the number of conditions in `when`. A token
+    /// opens only routes that accept its token API: nothing is open by default.
     ///
     /// A path may name a tenant: it must be the caller's, or `active`, which is the tenant that the
     /// caller acts for, or the only one. Upstreams are told the tenant as the organization.
     pub(crate) struct RouteKeys {
-        /// The name of an `[[upstream]]`.
-        pub(crate) upstream: Option<Name> = UPSTREAM.required(),
+        /// The name of an `[[upstream]]`. Required, unless there is `redirect` or `respond`.
+        pub(crate) upstream: Option<Name> = UPSTREAM.optional(),
+        /// Another address to which clients are sent, in the place of `upstream`.
+        pub(crate) redirect: RedirectKeys = table(),
+        /// The same answer to every request, in the place of `upstream`.
+        pub(crate) respond: RespondKeys = table(),
+        /// Only requests in the clear, `"http"`, or over TLS, `"https"`, as keyward or a trusted
+        /// proxy sees it. Such routes come before those for both, whatever host and path. Absent:
+        /// both.
+        pub(crate) scheme: Option<Scheme> = words(SCHEMES).optional(),
         /// Only this host, or all names that end in it: `"*.example.com"`. Absent: any.
         pub(crate) host: Option<HostRule> = HOST.optional(),
         /// Literal segments, `{name}` for one segment, `{*name}` for all that is left.
@@ -46,6 +57,8 @@ settings! {
         pub(crate) rewrite: Option<PathPattern> = TEMPLATE.optional(),
         /// Only these methods. Absent: any.
         pub(crate) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
+        /// What a request must have besides. Absent: nothing.
+        pub(crate) when: WhenKeys = table(),
         /// `true`: forwarded without a credential, and without `accept` and `require`.
         pub(crate) public: bool = boolean().or(false),
         /// The names of the token APIs and issuers whose tokens open it; required, unless `public`.
@@ -66,6 +79,15 @@ settings! {
         /// The body of a request, where that is not what `body` in `[limits]` says. A larger one is
         /// answered with 413, or broken off where its length was not stated.
         pub(crate) max_body: Option<Option<usize>> = or_off(size(BODY_SIZE)).optional(),
+        /// What it changes in the headers of requests.
+        pub(crate) request_headers: RequestHeaderKeys = table(),
+        /// What it changes in the headers of its answers.
+        pub(crate) response_headers: ResponseHeaderKeys = table(),
+        /// The protocols to which clients may switch by `Upgrade`, as in `["websocket", "tcp"]`;
+        /// `[]`: none. Of others than `"websocket"`, which alone goes over HTTP/2, keyward passes
+        /// the bytes on. What is not listed is left out, and the request is served without it.
+        pub(crate) upgrades: Vec<String> =
+            list(UPGRADE).unique().or(vec![WEBSOCKET.to_owned()]),
         /// What pages of other origins may do with it. Absent: that is the upstream's to say, and
         /// an `OPTIONS` goes on to it like any other request.
         pub(crate) cors: CorsKeys = table(),
@@ -135,6 +157,30 @@ const PATH: Text<PathPattern> = text("a path as in \"/api/{name}/{*rest}\"", str
 const METHOD: Text<Method> = text("an HTTP method as in \"GET\" (left out for any)", method);
 const SPELLINGS: &[(&str, ForwardPath)] =
     &[("normal", ForwardPath::Normal), ("raw", ForwardPath::Raw)];
+
+const SCHEMES: &[(&str, Scheme)] = &[("http", Scheme::Http), ("https", Scheme::Https)];
+
+/// The protocol of which keyward reads the handshake.
+pub(crate) const WEBSOCKET: &str = "websocket";
+
+/// A name with or without a version (RFC 9110, section 7.8), but of no protocol whose requests
+/// would pass by keyward unseen (cf. CVE-2022-41721).
+const UPGRADE: Text<String> = text("the name of a protocol as in \"tcp\"", |text| {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let mut parts = text.split('/');
+    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(fits);
+    let is_known = is_name(&name) && parts.next().is_none_or(is_name) && parts.next().is_none();
+    match name.as_str() {
+        "" => empty(),
+        "h2c" | "h2" | "h3" | "http" | "tls" => {
+            Err("requests in it would pass keyward unseen: clients speak HTTP/2 without".to_owned())
+        }
+        WEBSOCKET => Ok(WEBSOCKET.to_owned()),
+        _ if is_known && text.len() <= 64 => Ok(text.to_owned()),
+        _ => refused(),
+    }
+});
 
 const PREFIX: Text<PathPattern> = text("the beginning of a path, as in \"/api\"", |text| {
     let prefix: PathPattern = text.parse()?;

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 55] = [
+const ABSENT_BY_DEFAULT: [&str; 73] = [
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",
@@ -37,6 +37,12 @@ const ABSENT_BY_DEFAULT: [&str; 55] = [
     "route.host",
     "route.max_body",
     "route.methods",
+    "route.request_headers",
+    "route.request_headers.add",
+    "route.request_headers.add.X-Tag",
+    "route.request_headers.remove",
+    "route.request_headers.set",
+    "route.request_headers.set.Authorization",
     "route.require",
     "route.require.claims",
     "route.require.claims.plan",
@@ -47,6 +53,13 @@ const ABSENT_BY_DEFAULT: [&str; 55] = [
     "route.require.subject",
     "route.require.tenant",
     "route.require.username",
+    "route.respond.body",
+    "route.response_headers",
+    "route.response_headers.add",
+    "route.response_headers.add.Link",
+    "route.response_headers.remove",
+    "route.response_headers.set",
+    "route.response_headers.set.Strict-Transport-Security",
     "route.rewrite",
     "route.strip_prefix",
     "route.timeouts",
@@ -54,6 +67,11 @@ const ABSENT_BY_DEFAULT: [&str; 55] = [
     "route.timeouts.request_body",
     "route.timeouts.response_body",
     "route.timeouts.response_head",
+    "route.when",
+    "route.when.headers",
+    "route.when.headers.X-Version",
+    "route.when.query",
+    "route.when.query.beta",
     "store",
     "store.ca_file",
     "store.sentinel_username",
@@ -191,8 +209,8 @@ fn the_example_is_a_configuration_without_warnings() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
-/// The paths of all keys that are declared, as `route.require.role`; of claims, those of the
-/// example.
+/// The paths of all keys that are declared, as `route.require.role`; of claims and
+/// of names of the operator's own, those of the example.
 fn declared(table: &Description, prefix: &str, written: &BTreeSet<String>) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for key in &table.keys {
@@ -200,7 +218,7 @@ fn declared(table: &Description, prefix: &str, written: &BTreeSet<String>) -> BT
         if let Some(table) = key.shape.table() {
             paths.extend(declared(table, &format!("{path}."), written));
         }
-        if let Shape::Claims = key.shape {
+        if let Shape::Claims | Shape::Named(..) = key.shape {
             let below = format!("{path}.");
             paths.extend(written.iter().filter(|path| path.starts_with(&below)).cloned());
         }
@@ -269,6 +287,11 @@ fn the_values_in_the_example_are_the_defaults() {
             "route.accept",
             "route.cors.origins",
             "route.path",
+            "route.public",
+            "route.redirect",
+            "route.redirect.to",
+            "route.respond",
+            "route.scheme",
             "route.upstream",
             "store.client_certificate_file",
             "store.client_key_file",

@@ -85,9 +85,10 @@ fn missing_keys_and_tables_are_named() {
             "1:1: missing key \"address\" in [[listener]]: it must be an IP address with a port, \
              as in \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, as \
              in \"unix:/run/keyward.sock\"",
-            "2:1: missing key \"upstream\" in [[route]]: it must be the name of an [[upstream]]",
             "2:1: missing key \"path\" in [[route]]: it must be a path as \
              in \"/api/{name}/{*rest}\"",
+            "2:1: missing key \"upstream\" in [[route]]: it must be the name of an [[upstream]], or \
+             there must be \"redirect\" or \"respond\"",
         ],
     );
 }

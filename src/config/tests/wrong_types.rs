@@ -6,6 +6,9 @@ use crate::settings::typed::{Node, Value};
 /// Keys of the user's own choosing, whose values may have several types.
 fn is_free(path: &str, value: &Value) -> bool {
     let below = |key| path.strip_prefix(key);
+    if path.starts_with("route.when.headers.") || path.starts_with("route.when.query.") {
+        return matches!(value, Value::Boolean(_));
+    }
     match below("issuer.required_claims").or_else(|| below("route.require.claims")) {
         Some("") => matches!(value, Value::Table(_)),
         Some(_) => matches!(

@@ -7,7 +7,7 @@
 mod basic;
 mod cookie;
 mod origin;
-mod query;
+pub(in crate::gateway) mod query;
 mod subprotocol;
 
 use std::ops::Deref;

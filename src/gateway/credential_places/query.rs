@@ -23,6 +23,34 @@ pub(super) fn is_behind_semicolon(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| pair.split(';').skip(1).any(|part| is_of(part, name)))
 }
 
+/// What a query has under a name.
+pub(in crate::gateway) enum Parameter {
+    Absent,
+    /// Once, with this value, decoded.
+    Once(Zeroizing<Vec<u8>>),
+    Several,
+    /// It depends on whether a reader takes `;` for a separator, too.
+    Unclear,
+}
+
+/// The one parameter of this name.
+pub(in crate::gateway) fn parameter(query: &str, name: &str) -> Parameter {
+    let has_semicolon = |pair: &str| {
+        let mut parts = pair.split(';');
+        let begins = parts.next().is_some_and(|part| is_of(part, name));
+        begins && parts.next().is_some()
+    };
+    if is_behind_semicolon(query, name) || query.split('&').any(has_semicolon) {
+        return Parameter::Unclear;
+    }
+    let mut found = values(query, name);
+    match (found.next(), found.next()) {
+        (None, _) => Parameter::Absent,
+        (Some(value), None) => Parameter::Once(value),
+        (Some(_), Some(_)) => Parameter::Several,
+    }
+}
+
 /// Removes all parameters of this name and leaves the others as they are.
 pub(super) fn remove(target: &mut Uri, name: &str) {
     let Some(query) = target.query() else { return };

@@ -28,6 +28,7 @@ use super::gate::{Passed, WebSocketForm};
 use super::plan::Plan;
 use super::public_address::{PublicAddress, Rewriting};
 use super::refusal::Refusal;
+use super::upgrades;
 use super::worker::Local;
 use crate::tokens::clock;
 use crate::upstream::{Call, HashBy, Purpose, RequestBody, StreamedBody, Upstream, key_of};
@@ -47,19 +48,21 @@ pub(super) async fn forward(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let at = permit.route().upstream;
-    let upstream =
-        local.upstreams.get(at).ok_or(Refusal::Internal("an upstream is not in its plan"))?;
+    let upstream = permit.route().target.upstream().and_then(|at| local.upstreams.get(at));
+    let upstream = upstream.ok_or(Refusal::Internal("an upstream is not in its plan"))?;
     let limits = &permit.route().limits;
     limits.check_length(body.size_hint().lower())?;
     let is_head = exchange.is_head;
     let has_body = !body.is_over();
-    let websocket =
-        passed.websocket.map(|form| tunnel::Handshake::begin(form, &mut head)).transpose()?;
+    let asked = upgrades::asked(permit.route().upgrades_taken(), passed, &head.headers)?;
+    let switch = asked.map(|asked| tunnel::Handshake::begin(asked, &mut head)).transpose()?;
     // From what the client sent: fields that are removed decide, too.
     let key = balancing_key(upstream, exchange, &head);
     let (forwarding, takes_trailers) =
         request::prepare(plan, exchange, &permit, passed, &mut head, &body);
+    if let Some(switch) = &switch {
+        head.headers.insert(header::UPGRADE, switch.protocol());
+    }
 
     let control = Rc::clone(&exchange.control);
     let body =
@@ -77,7 +80,7 @@ pub(super) async fn forward(
     // What waits in a queue, for as long as that allows, has not been asked yet.
     control.enter_for(Phase::Exchange, first.filter(|_| !upstream.has_queue()));
     let begin = || control.set_or_lift(first);
-    let purpose = if websocket.is_some() { Purpose::Switch } else { Purpose::Response };
+    let purpose = if switch.is_some() { Purpose::Switch } else { Purpose::Response };
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
@@ -111,11 +114,17 @@ pub(super) async fn forward(
         }
     };
     if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return match websocket {
+        return match switch {
             Some(handshake) => {
+                // A client begins with the other protocol behind its whole request (RFC 9110,
+                // section 7.8).
+                if !control.request_is_over() {
+                    return Err(Refusal::UpstreamAmbiguous("it switched protocols too early"));
+                }
                 control.go_by(limits.stream_times(None));
                 let mut response = handshake.accept(reply, plan.timeouts.body)?;
                 rewrite_addresses(plan, exchange, &permit, &forwarding, response.headers_mut());
+                change_answer(&permit, response.headers_mut());
                 if permit.route().credentials.is_some() {
                     let field = exchange.credential_field;
                     credential_places::complete(field, true, response.headers_mut());
@@ -133,6 +142,7 @@ pub(super) async fn forward(
     if has_addresses {
         rewrite_addresses(plan, exchange, &permit, &forwarding, &mut head.headers);
     }
+    change_answer(&permit, &mut head.headers);
     if permit.route().credentials.is_some() {
         credential_places::complete(exchange.credential_field, false, &mut head.headers);
     }
@@ -159,6 +169,13 @@ pub(super) async fn forward(
     Ok(Response::from_parts(head, BodySource::Upstream { body, silence }))
 }
 
+/// Changes the head of an answer as the route says.
+fn change_answer(permit: &Permit<'_>, headers: &mut HeaderMap) {
+    if let Some(changes) = permit.route().response_headers() {
+        changes.apply(headers);
+    }
+}
+
 /// Addresses of the upstream's own become those of keyward.
 #[cold]
 fn rewrite_addresses(
@@ -169,7 +186,7 @@ fn rewrite_addresses(
     headers: &mut HeaderMap,
 ) {
     let route = permit.route();
-    if let Some(upstream) = plan.upstreams.get(route.upstream)
+    if let Some(upstream) = route.target.upstream().and_then(|at| plan.upstreams.get(at))
         && upstream.rewrite_location
     {
         let path = exchange.target.as_ref().map_or("/", PathAndQuery::path);

@@ -44,7 +44,8 @@ pub(super) fn prepare(
     remove_credentials(plan, permit, headers);
     set_host(plan, permit, headers);
     add_hop(headers, head.version, accepts_trailers);
-    if plan.upstreams.get(permit.route().upstream).is_some_and(|upstream| !upstream.via) {
+    let upstream = permit.route().target.upstream().and_then(|at| plan.upstreams.get(at));
+    if upstream.is_some_and(|upstream| !upstream.via) {
         headers.remove(header::VIA);
     }
     if let Some(target) = permit.target() {
@@ -61,6 +62,10 @@ pub(super) fn prepare(
         && !permit.route().forward_credential
     {
         places.remove(&mut head.headers, &mut head.uri);
+    }
+    // A credential of the upstream's own takes the place of the client's, which has been removed.
+    if let Some(changes) = permit.route().request_headers() {
+        changes.apply(&mut head.headers);
     }
     if !head.extensions.is_empty() {
         head.extensions.clear();
@@ -199,7 +204,7 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
 
 /// HTTP/1.0 may leave `Host` out; then it is the endpoint's own name.
 fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
-    let at = permit.route().upstream;
+    let Some(at) = permit.route().target.upstream() else { return };
     let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
     if keeps_host && headers.get(header::HOST).is_some_and(|host| !host.is_empty()) {
         return;

@@ -1,6 +1,6 @@
-//! The switch of protocols to WebSocket (RFC 6455, and RFC 8441 from clients of HTTP/2), and the
-//! bytes that follow it. The upstream is always asked in HTTP/1.1: nearly no server speaks
-//! WebSocket over HTTP/2.
+//! The switch of protocols to WebSocket (RFC 6455, and RFC 8441 from clients of HTTP/2) or to
+//! another protocol that the route names, and the bytes that follow it. The upstream is always
+//! asked in HTTP/1.1: nearly no server speaks WebSocket over HTTP/2.
 
 use std::cell::Cell;
 use std::io;
@@ -22,23 +22,27 @@ use crate::gateway::body_source::BodySource;
 use crate::gateway::control::{Ending, Tunnel};
 use crate::gateway::gate::WebSocketForm;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::upgrades::{Asked, only};
 use crate::upstream::{Reply, UpstreamTunnel};
 use crate::wire::fields;
 
 /// A handshake that is under way.
 pub(super) enum Handshake {
-    /// In HTTP/1.1, as the upstream is asked.
+    /// Of WebSocket in HTTP/1.1, as the upstream is asked.
     Upgrade,
+    /// Of another protocol, as the route names it.
+    Other(HeaderValue),
     /// The stream to be, and what the upstream must answer to the key that keyward made.
     Connect { stream: OnUpgrade, accept: String },
 }
 
 impl Handshake {
-    /// Turns the client's handshake into that of HTTP/1.1; `Connection` and `Upgrade` are set by
-    /// `upstream`.
-    pub(super) fn begin(form: WebSocketForm, head: &mut Parts) -> Result<Self, Refusal> {
-        if form == WebSocketForm::Upgrade {
-            return Ok(Self::Upgrade);
+    /// Turns the client's handshake into that of HTTP/1.1; `Connection` is set by `upstream`.
+    pub(super) fn begin(asked: Asked, head: &mut Parts) -> Result<Self, Refusal> {
+        match asked {
+            Asked::Other(protocol) => return Ok(Self::Other(protocol)),
+            Asked::WebSocket(WebSocketForm::Upgrade) => return Ok(Self::Upgrade),
+            Asked::WebSocket(WebSocketForm::Connect) => {}
         }
         let stream = head
             .extensions
@@ -57,6 +61,14 @@ impl Handshake {
         Ok(Self::Connect { stream, accept })
     }
 
+    /// What the upstream is asked to switch to.
+    pub(super) fn protocol(&self) -> HeaderValue {
+        match self {
+            Self::Upgrade | Self::Connect { .. } => HeaderValue::from_static("websocket"),
+            Self::Other(protocol) => protocol.clone(),
+        }
+    }
+
     /// Checks that the upstream switched to what was asked for, and makes its answer fit to be
     /// passed on.
     pub(super) fn accept(
@@ -66,9 +78,15 @@ impl Handshake {
     ) -> Result<Response<BodySource>, Refusal> {
         let Reply { mut head, body } = reply;
         let headers = &mut head.headers;
-        if !fields::lists(headers, &header::UPGRADE, "websocket")
-            || headers.contains_key(header::TRANSFER_ENCODING)
-        {
+        let protocol = self.protocol();
+        let is_asked_for = match &self {
+            Self::Other(protocol) => only(headers, &header::UPGRADE)
+                .is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())),
+            Self::Upgrade | Self::Connect { .. } => {
+                fields::lists(headers, &header::UPGRADE, "websocket")
+            }
+        };
+        if !is_asked_for || headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(Refusal::UpstreamAmbiguous(
                 "it switched to another protocol than asked for",
             ));
@@ -81,9 +99,9 @@ impl Handshake {
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         head.extensions.clear();
         let stream = match self {
-            Self::Upgrade => {
+            Self::Upgrade | Self::Other(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::UPGRADE, protocol);
                 None
             }
             Self::Connect { stream, accept } => {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::gateway::route_limits::tests::limits;
-use crate::gateway::{ForwardPath, HostRule, PathChange, PathRules};
+use crate::gateway::{ForwardPath, HostRule, PathChange, PathRules, RouteTarget};
 use crate::upstream::{Endpoint, Protocol, ResponseHeadLimits, UpstreamSettings};
 use std::time::Duration;
 
@@ -33,7 +33,11 @@ fn route(strip: &str, add: &str) -> RouteSettings {
         host: HostRule::Any,
         path: format!("{strip}/{{*rest}}"),
         methods: Vec::new(),
-        upstream: 0,
+        scheme: None,
+        when: None,
+        target: RouteTarget::Upstream(0),
+        headers: None,
+        upgrades: None,
         accept: Vec::new(),
         path_rules: (!strip.is_empty() || !add.is_empty()).then(|| Box::new(rules)),
         forward_credential: false,

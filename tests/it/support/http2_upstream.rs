@@ -32,6 +32,7 @@ pub(crate) struct Arrival {
     pub(crate) target: String,
     /// `:authority`, or `Host`.
     pub(crate) host: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) progress: Progress,
 }
 
@@ -188,7 +189,13 @@ async fn answer(
         .get(http::header::HOST)
         .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let host = head.uri.authority().map(ToString::to_string).or(field).unwrap_or_default();
-    let arrival = Arrival { version: head.version, target, host, progress: Progress::Underway };
+    let arrival = Arrival {
+        version: head.version,
+        target,
+        host,
+        headers: head.headers.clone(),
+        progress: Progress::Underway,
+    };
     let underway = Underway::begin(state, arrival.clone());
     let _ = body.collect().await;
     let path = head.uri.path();

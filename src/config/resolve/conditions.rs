@@ -1,0 +1,49 @@
+//! What `when` of a route says beside the rest of the configuration: no route is chosen by what
+//! only keyward may say, or by a credential.
+
+use http::header::HeaderName;
+
+use crate::config::tables::RouteKeys;
+use crate::gateway::Conditions;
+use crate::settings::fault::Spot;
+use crate::wire::fields::{FoldedNames, are_alike};
+
+/// The conditions of a route; `None`: it has none.
+pub(super) fn resolve(
+    keys: &RouteKeys,
+    reserved: &FoldedNames,
+    spot: Spot<'_>,
+) -> Option<Box<Conditions>> {
+    let headers = keys.when.headers.clone().unwrap_or_default();
+    let query = keys.when.query.clone().unwrap_or_default();
+    for (name, _) in headers.iter().filter(|(name, _)| reserved.matches(name.as_str())) {
+        let message = format!(
+            "\"headers\": {:?} is what keyward tells upstreams, and what clients send under that \
+             name is removed: it says nothing of a request",
+            name.as_str()
+        );
+        spot.fault("when.headers", message);
+    }
+    let credentials = keys.credentials.headers.iter().flatten();
+    let is_credential = |name: &HeaderName| {
+        credentials.clone().any(|other| are_alike(other.as_str(), name.as_str()))
+            || are_alike(name.as_str(), "x-api-key")
+    };
+    for (name, _) in headers.iter().filter(|(name, _)| is_credential(name)) {
+        let message = format!(
+            "\"headers\": {:?} may hold a credential, and no route is chosen by those",
+            name.as_str()
+        );
+        spot.fault("when.headers", message);
+    }
+    if let Some(name) = &keys.credentials.query
+        && query.iter().any(|(condition, _)| condition == name)
+    {
+        let message = format!(
+            "\"query\": the parameter {name:?} holds a credential, and no route is chosen by those"
+        );
+        spot.fault("when.query", message);
+    }
+    let conditions = Conditions { headers, query };
+    (conditions.count() > 0).then(|| Box::new(conditions))
+}

@@ -1,0 +1,199 @@
+//! Switches to other protocols than WebSocket, on routes that name them.
+
+use std::time::{Duration, Instant};
+
+use crate::support::h2::{Connection, Head};
+use crate::support::lateness::slack;
+use crate::support::{Act, Client, Gate, Plan, Reply, TestUser, Upstream, World};
+
+/// What Docker's server says.
+const SWITCHED: &str = "HTTP/1.1 101 UPGRADED\r\n\
+                        Content-Type: application/vnd.docker.raw-stream\r\n\
+                        Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
+fn start(upstream: &Upstream) -> World {
+    let route = |path: &str, lines: &str| {
+        format!("path = {path:?}\nupstream = \"app\"\naccept = [\"jarvispy\"]\n{lines}")
+    };
+    Plan::usual(upstream)
+        .route(&route("/tcp/{*rest}", "upgrades = [\"tcp\", \"SPDY/3.1\", \"websocket\"]"))
+        .route(&route("/none/{*rest}", "upgrades = []"))
+        .route(&route("/timed/{*rest}", "upgrades = [\"tcp\"]\ntimeouts.response_body = \"500ms\""))
+        .start()
+}
+
+fn ask(world: &World, method: &str, path: &str, token: &str, fields: &str, body: &str) -> Client {
+    let mut client = world.client();
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\
+         \r\n{body}"
+    ));
+    client
+}
+
+const TCP: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+
+#[test]
+fn a_protocol_that_the_route_names_is_switched_to_and_bytes_go_both_ways() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    let echo = || Reply::acts([Act::Send(SWITCHED.into()), Act::Echo]);
+    upstream.answer("/tcp/attach", echo());
+    upstream.answer("/tcp/start", echo());
+    // As of `docker attach`, and of `docker exec`, which sends a body before.
+    for (path, fields, body) in [
+        ("/tcp/attach", TCP.to_owned(), ""),
+        ("/tcp/attach", format!("{TCP}Content-Length: 0\r\n"), ""),
+        ("/tcp/start", format!("{TCP}Content-Length: 12\r\n"), "{\"Tty\":true}"),
+    ] {
+        let mut client = ask(&world, "POST", path, &alice.token, &fields, body);
+        let (response, _) = client.final_response("POST").expect("a switch");
+        assert_eq!(response.status, 101, "{response}");
+        assert_eq!(response.fields.all("upgrade"), ["tcp"], "{response}");
+        assert_eq!(response.fields.all("connection"), ["upgrade"], "{response}");
+        let kind = response.fields.one("content-type");
+        assert_eq!(kind.as_deref(), Some("application/vnd.docker.raw-stream"));
+        for text in ["one", "two", "GET / HTTP/1.1\r\n\r\n"] {
+            client.send(text);
+            assert_eq!(client.exactly(text.len()).expect("an echo"), text.as_bytes());
+        }
+        let request = upstream.take().requests.pop().expect("it arrived");
+        assert_eq!(request.fields.all("upgrade"), ["tcp"], "{request:?}");
+        assert_eq!(request.fields.all("connection"), ["upgrade"], "{request:?}");
+        assert_eq!(request.fields.all("x-keyward-subject"), ["auth0|alice"], "{request:?}");
+        assert!(!request.fields.has("authorization"), "{request:?}");
+        assert_eq!(String::from_utf8_lossy(&request.body), body);
+    }
+    // As of `kubectl exec`.
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
+                  X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\nfirst";
+    upstream.answer("/tcp/exec", Reply::acts([Act::Send(answer.into()), Act::Echo]));
+    let fields = "Connection: Upgrade\r\nUpgrade: spdy/3.1\r\nContent-Length: 0\r\n";
+    let mut client = ask(&world, "POST", "/tcp/exec", &alice.token, fields, "");
+    let (response, _) = client.final_response("POST").expect("a switch");
+    assert_eq!(response.fields.all("upgrade"), ["SPDY/3.1"], "{response}");
+    assert_eq!(client.exactly(5).expect("what was sent ahead"), b"first");
+}
+
+#[test]
+fn what_the_route_does_not_name_is_left_out_and_the_request_is_served() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    let websocket = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (path, fields) in [
+        ("/private/x", TCP),
+        ("/none/x", TCP),
+        ("/none/x", websocket),
+        ("/timed/x", websocket),
+        ("/tcp/x", "Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+        ("/tcp/x", "Connection: Upgrade\r\nUpgrade: other\r\n"),
+        ("/tcp/x", "Connection: Upgrade\r\nUpgrade: tcp, h2c\r\n"),
+        ("/tcp/x", "Connection: Upgrade\r\nUpgrade: tcp\r\nUpgrade: tcp\r\n"),
+        ("/tcp/x", "Connection: Upgrade\r\nUpgrade: tcp/1\r\n"),
+        ("/tcp/x", "Upgrade: tcp\r\n"),
+    ] {
+        let mut client = ask(&world, "GET", path, &alice.token, fields, "");
+        let (response, _) = client.final_response("GET").expect("an answer");
+        assert_eq!(response.status, 200, "{path} {fields}: {response}");
+        let request = upstream.take().requests.pop().expect("it arrived");
+        assert!(!request.fields.has("upgrade"), "{path} {fields}: {request:?}");
+        assert!(!request.fields.has("connection"), "{path} {fields}: {request:?}");
+    }
+    // Without a token nothing arrives.
+    let mut client = world.client();
+    client.send(format!("POST /tcp/x HTTP/1.1\r\nHost: a.example\r\n{TCP}\r\n"));
+    assert_eq!(client.final_response("POST").expect("an answer").0.status, 401);
+    assert!(upstream.take().heads.is_empty());
+}
+
+#[test]
+fn over_http2_only_a_websocket_can_be_asked_for_and_only_where_the_route_takes_it() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    for (path, protocol) in [("/tcp/x", "tcp"), ("/none/x", "websocket")] {
+        let head = Head::empty()
+            .with(":method", "CONNECT")
+            .with(":protocol", protocol)
+            .with(":scheme", "http")
+            .with(":path", path)
+            .with(":authority", "a.example")
+            .with("sec-websocket-version", "13")
+            .with("authorization", format!("Bearer {}", alice.token));
+        assert_eq!(Connection::open(world.address()).ask(&head).status, 501, "{path} {protocol}");
+    }
+    assert!(upstream.take().heads.is_empty());
+}
+
+#[test]
+fn an_upstream_that_switches_to_something_else_is_cut_off() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    for answer in [
+        "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nraw",
+        "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nraw",
+        "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: tcp, h2c\r\n\r\nraw",
+        "HTTP/1.1 101 X\r\nConnection: Upgrade\r\n\r\nraw",
+    ] {
+        upstream.answer("/tcp/x", Reply::bytes(answer));
+        let mut client = ask(&world, "POST", "/tcp/x", &alice.token, TCP, "");
+        let (response, _) = client.final_response("POST").expect("an answer");
+        assert_eq!(response.status, 502, "{answer}: {response}");
+        assert!(!response.text().contains("raw"), "{response}");
+    }
+    // One that does not switch at all is passed on.
+    upstream.answer("/tcp/x", Reply::of("409 Conflict", "", "not running"));
+    let mut client = ask(&world, "POST", "/tcp/x", &alice.token, TCP, "");
+    let (response, _) = client.final_response("POST").expect("an answer");
+    assert_eq!((response.status, response.text().as_str()), (409, "not running"));
+}
+
+/// A tunnel that has begun.
+fn tunnel(world: &World, upstream: &Upstream, path: &str, token: &str) -> (Client, Gate) {
+    let gate = Gate::default();
+    let acts = [Act::Send(SWITCHED.into()), Act::Wait(gate.clone()), Act::Send(b"more".into())];
+    upstream.answer(path, Reply::acts(acts));
+    let mut client = ask(world, "POST", path, token, TCP, "");
+    assert_eq!(client.final_response("POST").expect("a switch").0.status, 101);
+    (client, gate)
+}
+
+#[test]
+fn a_tunnel_ends_with_its_token_and_one_of_another_token_goes_on() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let (victim, other) = (world.key(TestUser::ALICE), world.key(TestUser::ALICE));
+    let (mut ended, ended_gate) = tunnel(&world, &upstream, "/tcp/victim", &victim.token);
+    let (mut kept, kept_gate) = tunnel(&world, &upstream, "/tcp/other", &other.token);
+    assert_eq!(world.api(TestUser::ALICE).revoke(&victim.token).status, 200);
+    let revoked = Instant::now();
+    let _ = ended.rest();
+    let seen = Instant::now();
+    assert!(
+        seen - revoked < Duration::from_secs(1) + slack(revoked, seen),
+        "it ended after {:?}",
+        seen - revoked
+    );
+    ended_gate.open();
+    kept_gate.open();
+    assert_eq!(kept.exactly(4).expect("what the upstream says next"), b"more");
+    let line = world.access_line("/tcp/victim");
+    assert_eq!((&line["status"], &line["complete"]), (&101.into(), &false.into()), "{line}");
+}
+
+#[test]
+fn the_times_of_a_route_hold_for_its_tunnels() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    let (mut client, gate) = tunnel(&world, &upstream, "/timed/x", &alice.token);
+    let _ = client.rest();
+    gate.open();
+    let line = world.access_line("/timed/x");
+    let cause = line["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("response_body"), "{line}");
+}
