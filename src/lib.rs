@@ -19,8 +19,8 @@
 //! * [`gateway`] has the rest: [`gateway::run`] calls the stages in order, and each is a file with
 //!   the verb as its name. `gateway::gate` judges the head of every request, of both versions, and
 //!   brings it into one normal form.
-//! * [`upstream`] connects to endpoints (names, TLS, Unix sockets) and has the worker's own pool of
-//!   connections, of HTTP/1.1 and HTTP/2.
+//! * [`upstream`] connects to endpoints (TLS, Unix sockets) and has the worker's own pool of
+//!   connections, of HTTP/1.1 and HTTP/2. It resolves names on the control thread.
 //! * [`wire`] has what these three share: authorities, fields, paths, deadlines, problem details,
 //!   socket files.
 //!
@@ -85,7 +85,7 @@
 //! | token API | one of the REST interfaces that manage tokens, mounted at a path |
 //! | style | the contract that a token API speaks |
 //! | face | the code that speaks one style |
-//! | upstream, endpoint | a named group of servers, one of them |
+//! | upstream, endpoint | a named group of servers, one of them: one address, where it has a name |
 //! | route | host, path, method and conditions → what is required, and what answers |
 //! | condition | what a header or a parameter of the query must be for a route |
 //! | own answer | a redirect or a fixed answer of a route that leads to no upstream |

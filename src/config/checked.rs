@@ -11,6 +11,7 @@ use crate::settings::fault::Places;
 use crate::store::KeySettings;
 use crate::telemetry::LogSettings;
 use crate::tokens::accounts::Logins;
+use crate::upstream::DnsSettings;
 use crate::wire::limits::{Limits, Timeouts};
 
 /// A checked configuration.
@@ -37,6 +38,8 @@ pub struct Config {
     pub logins: Logins,
     /// `[timeouts]`: how long clients and upstreams are waited for.
     pub timeouts: Timeouts,
+    /// `[dns]`: how names of endpoints are resolved.
+    pub dns: DnsSettings,
     /// `[identity_headers]`: the names of the headers that tell upstreams the identity.
     pub identity_headers: IdentityNames,
     /// `[[issuer]]`: outside parties whose JWTs are accepted; no two with the same name or the same

@@ -46,7 +46,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
         authority.find(['/', '?', '#']).map_or((authority, ""), |at| authority.split_at(at));
     let (host, port) = split_port(authority)?;
     let address = EndpointAddress::Tcp { host, port: port.unwrap_or(default_port) };
-    let endpoint = Endpoint { address, is_tls };
+    let endpoint = Endpoint { address, is_tls, resolved: None };
     if is_tls && server_name(&endpoint).is_none() {
         return Err("no certificate can be for this host".to_owned());
     }
@@ -59,7 +59,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
 /// A socket at an absolute path.
 fn socket(path: &str) -> Result<Endpoint, String> {
     let path = socket_path(path)?;
-    Ok(Endpoint { address: EndpointAddress::Unix(path), is_tls: false })
+    Ok(Endpoint { address: EndpointAddress::Unix(path), is_tls: false, resolved: None })
 }
 
 /// What follows a prefix, whose case does not matter.

@@ -58,6 +58,7 @@ pub(super) fn resolve(tree: Table, findings: &Findings<'_>) -> Config {
         limits: root.limits,
         logins: root.logins,
         timeouts: root.timeouts,
+        dns: root.dns,
         identity_headers,
         issuers: issuers.objects,
         token_apis: token_apis.objects,

@@ -1,8 +1,10 @@
 //! The plan: one configuration, compiled. Immutable, shared by all workers; a reload makes a new
 //! one, and every request sees exactly one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 
@@ -29,7 +31,7 @@ use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
 use crate::tokens::verified::{Caller, Power};
-use crate::upstream::{Endpoint, UpstreamSettings, UpstreamState};
+use crate::upstream::{Answers, Endpoint, UpstreamSettings, UpstreamState};
 use crate::wire::limits::Timeouts;
 
 /// The path under which the public keys are served.
@@ -207,7 +209,8 @@ pub struct Plan {
     pub(super) token_apis: Vec<TokenApiSettings>,
     pub(super) upstreams: Vec<UpstreamPlan>,
     /// What all workers know of each upstream, where its settings say that something is known.
-    pub(super) upstream_states: Vec<Option<Arc<UpstreamState>>>,
+    /// Another one takes its place when names have other addresses.
+    pub(super) upstream_states: Vec<ArcSwapOption<UpstreamState>>,
     /// The `Host` of each upstream, for requests whose own is not kept or missing.
     pub(super) upstream_hosts: Vec<HeaderValue>,
     pub(super) routes: Vec<RouteSettings>,
@@ -301,7 +304,9 @@ impl Plan {
             upstream_states: settings
                 .upstreams
                 .iter()
-                .map(|upstream| UpstreamState::of(&upstream.name, &upstream.settings, None))
+                .map(|UpstreamPlan { name, settings, .. }| {
+                    ArcSwapOption::new(UpstreamState::of(name, settings, None, &Answers::default()))
+                })
                 .collect(),
             upstream_hosts: settings.upstreams.iter().map(host_of).collect(),
             token_apis: settings.token_apis,
@@ -321,12 +326,35 @@ impl Plan {
     }
 
     /// Takes over what is known of upstreams that were there before.
-    pub(super) fn inherit(&mut self, before: &Self) {
-        for (upstream, state) in self.upstreams.iter().zip(&mut self.upstream_states) {
-            let mut known = before.upstream_states.iter().flatten();
-            let known = known.find(|known| *known.name() == *upstream.name);
-            *state = UpstreamState::of(&upstream.name, &upstream.settings, known);
+    pub(super) fn inherit(&self, before: &Self, answers: &Answers) {
+        let known: Vec<_> =
+            before.upstream_states.iter().filter_map(ArcSwapOption::load_full).collect();
+        for (upstream, state) in self.upstreams.iter().zip(&self.upstream_states) {
+            let known = known.iter().find(|known| *known.name() == *upstream.name);
+            state.store(UpstreamState::of(&upstream.name, &upstream.settings, known, answers));
         }
+    }
+
+    /// Takes over what is known of names now; whether that changes anything.
+    pub(super) fn resolve(&self, answers: &Answers) -> bool {
+        let mut has_changed = false;
+        for (upstream, state) in self.upstreams.iter().zip(&self.upstream_states) {
+            let Some(before) = state.load_full() else { continue };
+            let after =
+                UpstreamState::of(&upstream.name, &upstream.settings, Some(&before), answers);
+            if !after.as_ref().is_some_and(|after| Arc::ptr_eq(after, &before)) {
+                state.store(after);
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// The names of its endpoints.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<Arc<str>> {
+        let endpoints = self.upstreams.iter().flat_map(|upstream| &upstream.settings.endpoints);
+        endpoints.filter_map(Endpoint::name).map(Arc::from).collect()
     }
 
     /// The routes that no request can reach, by their place, as keyward answers their path itself;

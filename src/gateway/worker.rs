@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::control::{Control, Ending, Holder};
 use super::line_buffer::LineBuffer;
@@ -23,7 +23,7 @@ use crate::tokens::clock;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
-use crate::upstream::{Upstream, UpstreamState};
+use crate::upstream::{Answers, Upstream, UpstreamState};
 
 /// What all workers share.
 pub struct Shared {
@@ -72,14 +72,23 @@ impl Shared {
     /// What is known of the upstreams of the plan that is in force, of those of which something is.
     #[must_use]
     pub fn upstream_states(&self) -> Vec<Arc<UpstreamState>> {
-        self.plan.load().upstream_states.iter().flatten().cloned().collect()
+        self.plan.load().upstream_states.iter().filter_map(ArcSwapOption::load_full).collect()
     }
 
-    /// Puts another plan in force: every request that begins after this sees it.
-    pub fn replace_plan(&self, mut plan: Plan) {
-        plan.inherit(&self.plan.load());
+    /// Puts another plan in force, with what is known of its names: every request that begins after
+    /// this sees it.
+    pub fn replace_plan(&self, plan: Plan, answers: &Answers) {
+        plan.inherit(&self.plan.load(), answers);
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Names have other addresses: every request that begins after this goes to those. To be called
+    /// by the thread that replaces the plan.
+    pub fn replace_addresses(&self, answers: &Answers) {
+        if self.plan.load().resolve(answers) {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 }
 
@@ -146,12 +155,14 @@ impl WorkerGateway {
         let renewed = Rc::new(Local::of(&self.shared, &local.upstreams));
         for upstream in &local.upstreams {
             if !renewed.upstreams.iter().any(|kept| Rc::ptr_eq(kept, upstream)) {
-                upstream.retire();
+                upstream.retire(&renewed.upstreams);
             }
         }
         *self.local.borrow_mut() = Rc::clone(&renewed);
-        // Identity headers may be called otherwise now.
-        *self.remembered.borrow_mut() = Remembered::new();
+        if !Arc::ptr_eq(&renewed.plan, &local.plan) {
+            // Identity headers may be called otherwise now.
+            *self.remembered.borrow_mut() = Remembered::new();
+        }
         renewed
     }
 
@@ -293,9 +304,9 @@ impl Local {
             .iter()
             .zip(&plan.upstream_states)
             .map(|(upstream, state)| {
-                let settings = &upstream.settings;
+                let (settings, state) = (&upstream.settings, state.load_full());
                 let same = before.iter().find(|known| known.is(settings, state.as_ref()));
-                let new = || Rc::new(Upstream::new(settings.clone(), state.clone()));
+                let new = || Rc::new(Upstream::new(settings.clone(), state.clone(), before));
                 same.map_or_else(new, Rc::clone)
             })
             .collect();

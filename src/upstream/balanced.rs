@@ -11,18 +11,19 @@ use http::Request;
 
 use super::admission::{EndpointSlot, Seat};
 use super::balance::{Balancer, Candidate, Random, mixed, unit};
+use super::dns::Unresolved;
 use super::health::{EndpointState, UpstreamState, now_ms};
 use super::pool::Pool;
 use super::queue::NoPlace;
 use super::retry::{MOST_ATTEMPTS, Repeat, RetryBudget};
-use super::{Call, Policy, Purpose, Reply, RequestBody, UpstreamError, UpstreamSettings};
+use super::{Call, Endpoint, Policy, Purpose, Reply, RequestBody, UpstreamError};
 
 /// The endpoints of one upstream, of one worker.
 pub(super) struct Balanced {
     state: Arc<UpstreamState>,
     members: Vec<Member>,
     balancer: Balancer,
-    budget: RetryBudget,
+    budget: Rc<RetryBudget>,
     /// Used again by each request.
     candidates: RefCell<Vec<Candidate>>,
 }
@@ -62,25 +63,36 @@ enum Pick<'a> {
 }
 
 impl Balanced {
-    pub(super) fn new(settings: &UpstreamSettings, state: Arc<UpstreamState>) -> Self {
-        let balancing = state.balancing();
+    /// `before`: of the same upstream, whose connections to endpoints that stay are kept.
+    pub(super) fn new(state: Arc<UpstreamState>, before: Option<&Self>) -> Self {
+        let (settings, balancing) = (state.settings(), state.balancing());
+        let before = before.filter(|before| before.state.settings().connects_like(settings));
         let endpoints = settings.endpoints.iter().zip(&state.endpoints).enumerate();
         let members: Vec<_> = endpoints
             .map(|(at, (endpoint, known))| {
                 let share = balancing.shares.get(at);
+                let kept = before.and_then(|before| before.member_of(endpoint));
                 Member {
-                    pool: Rc::new(Pool::new(endpoint, settings)),
+                    pool: match kept {
+                        Some(member) => Rc::clone(&member.pool),
+                        None => Rc::new(Pool::new(endpoint, settings)),
+                    },
                     seat: Rc::new(Seat { state: Arc::clone(&state), at }),
                     state: Arc::clone(known),
                     weight: share.map_or(1, |share| share.weight.max(1)),
                     is_draining: share.is_some_and(|share| share.is_draining),
-                    rests_until_ms: Cell::new(0),
+                    rests_until_ms: Cell::new(kept.map_or(0, |kept| kept.rests_until_ms.get())),
                 }
             })
             .collect();
+        let same_budget =
+            before.filter(|before| before.state.balancing().retries == balancing.retries);
         Self {
             balancer: Balancer::new(balancing.policy.clone(), members.len(), Random::new()),
-            budget: RetryBudget::new(&balancing.retries),
+            budget: match same_budget {
+                Some(before) => Rc::clone(&before.budget),
+                None => Rc::new(RetryBudget::new(&balancing.retries)),
+            },
             candidates: RefCell::new(Vec::with_capacity(members.len())),
             members,
             state,
@@ -89,6 +101,10 @@ impl Balanced {
 
     pub(super) fn state(&self) -> &Arc<UpstreamState> {
         &self.state
+    }
+
+    fn member_of(&self, endpoint: &Endpoint) -> Option<&Member> {
+        self.members.iter().find(|member| member.pool.endpoint() == endpoint)
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -120,14 +136,14 @@ impl Balanced {
                 // A request that was asked already holds a place: it does not wait for a second
                 // one.
                 Pick::Full if !tried.is_empty() => {
-                    return give_up(fallback, failure.unwrap_or_else(UpstreamError::nowhere));
+                    return give_up(fallback, failure.unwrap_or_else(|| self.nowhere()));
                 }
                 Pick::Full => match self.wait(call.key, &tried).await {
                     Ok(found) => found,
                     Err(busy) => return give_up(fallback, failure.unwrap_or(busy)),
                 },
                 Pick::Nowhere => {
-                    return give_up(fallback, failure.unwrap_or_else(UpstreamError::nowhere));
+                    return give_up(fallback, failure.unwrap_or_else(|| self.nowhere()));
                 }
             };
             let (at, pool) = (place.at(), &member.pool);
@@ -141,6 +157,7 @@ impl Balanced {
                     Ok(channel) => channel,
                     Err(fault) => {
                         place.failed();
+                        self.state.note_unreachable(at);
                         member.rests_until_ms.set(now_ms().saturating_add(REST_MS));
                         tried.push(at);
                         failure = Some(fault);
@@ -222,6 +239,17 @@ impl Balanced {
             self.state.note_retry();
         }
         may
+    }
+
+    /// No endpoint could be asked.
+    fn nowhere(&self) -> UpstreamError {
+        match self.state.unresolved() {
+            Some(Unresolved { endpoint, reason }) => UpstreamError::Connect {
+                endpoint: endpoint.clone(),
+                reason: format!("the name cannot be resolved: {reason}"),
+            },
+            None => UpstreamError::nowhere(),
+        }
     }
 
     /// Whether requests may have to wait before an endpoint is asked.
@@ -348,7 +376,15 @@ impl Balanced {
         self.state.queue.wake();
     }
 
-    pub(super) fn retire(&self) {
-        self.members.iter().for_each(|member| member.pool.retire());
+    /// Closes what is idle, but for the connections that `successor` has taken over.
+    pub(super) fn retire(&self, successor: Option<&Self>) {
+        for Member { pool, .. } in &self.members {
+            let is_kept = successor.is_some_and(|successor| {
+                successor.members.iter().any(|member| Rc::ptr_eq(&member.pool, pool))
+            });
+            if !is_kept {
+                pool.retire();
+            }
+        }
     }
 }

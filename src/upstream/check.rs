@@ -8,7 +8,7 @@ use http::{Request, StatusCode, Uri};
 
 use super::health::{UpstreamState, now_ms};
 use super::pool::Pool;
-use super::{HealthCheck, OwnFields, Purpose, RequestBody, UpstreamSettings};
+use super::{HealthCheck, OwnFields, Purpose, RequestBody};
 
 /// Begins the checks of an upstream that are due. Each is a task of its own, on this thread, which
 /// needs a [`tokio::task::LocalSet`]; one process has one such thread.
@@ -21,7 +21,7 @@ pub fn begin_checks(state: &Arc<UpstreamState>) {
         let state = Arc::clone(state);
         tokio::task::spawn_local(async move {
             let outcome = match &state.balancing().health_check {
-                Some(check) => ask(state.settings(), at, check).await,
+                Some(check) => ask(&state, at, check).await,
                 None => Ok(()),
             };
             state.end_check(at, outcome.err().as_deref(), now_ms());
@@ -30,12 +30,16 @@ pub fn begin_checks(state: &Arc<UpstreamState>) {
 }
 
 /// Asks one endpoint; what is wrong, in words.
-async fn ask(settings: &UpstreamSettings, at: usize, check: &HealthCheck) -> Result<(), String> {
+async fn ask(state: &UpstreamState, at: usize, check: &HealthCheck) -> Result<(), String> {
+    let settings = state.settings();
     let Some(endpoint) = settings.endpoints.get(at) else { return Ok(()) };
     let pool = Rc::new(Pool::new(endpoint, settings));
     let asked = async {
         let channel = pool.open(Purpose::Response, true).await;
-        let channel = channel.map_err(|fault| fault.to_string())?;
+        let channel = channel.map_err(|fault| {
+            state.note_unreachable(at);
+            fault.to_string()
+        })?;
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = Uri::from(check.path.clone());
         let headers = request.headers_mut();

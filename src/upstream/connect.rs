@@ -1,8 +1,8 @@
-//! From an endpoint to a byte stream: the name is resolved, one of its addresses connected to, TLS
+//! From an endpoint to a byte stream: its address connected to, or one of those of `localhost`, TLS
 //! established, and the version of HTTP agreed on, all within one connect timeout.
 //!
 //! ```text
-//! resolve → race (TCP, one of several addresses) → TLS, ALPN ─→ Connected
+//! address → race (TCP, one of several addresses) → TLS, ALPN ─→ Connected
 //! Unix socket ────────────────────────────────────────────────→
 //! ```
 //!
@@ -184,8 +184,8 @@ impl Connector {
         port: u16,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, ConnectError> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
+        if let Some(ip) = self.endpoint.resolved.or_else(|| host.parse::<IpAddr>().ok()) {
+            return Ok(vec![SocketAddr::new(ip, port)]);
         }
         timeout_at(deadline, (self.resolve)(host.to_owned(), port))
             .await

@@ -1,6 +1,7 @@
 //! Where the servers of an upstream are, and which version of HTTP is spoken with them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// One server of an upstream.
@@ -10,6 +11,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Whether TLS is spoken with it. Only over TCP: a Unix socket with TLS is never connected to.
     pub is_tls: bool,
+    /// Which of the addresses of its name it is; `None`: as configured.
+    pub resolved: Option<IpAddr>,
 }
 
 /// Where a server listens.
@@ -33,21 +36,42 @@ impl Endpoint {
     #[must_use]
     pub fn authority(&self) -> String {
         match &self.address {
-            EndpointAddress::Tcp { .. } => self.to_string(),
+            EndpointAddress::Tcp { .. } => self.address.to_string(),
             EndpointAddress::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// The name whose addresses are to be found, if it is given by one. The addresses of
+    /// `localhost` are those of one machine (RFC 6761, section 6.3), and known.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.address {
+            EndpointAddress::Tcp { host, .. } if self.resolved.is_none() => {
+                let bare = host.trim_end_matches('.');
+                let is_local = bare == "localhost" || bare.ends_with(".localhost");
+                (!is_local && host.parse::<IpAddr>().is_err()).then_some(host.as_str())
+            }
+            EndpointAddress::Tcp { .. } | EndpointAddress::Unix(_) => None,
         }
     }
 }
 
 impl fmt::Display for Endpoint {
-    /// For logs: `app:3000`, `[::1]:3000`, `unix:/run/app.sock`.
+    /// For logs: `app:3000`, `app:3000 (10.0.0.1)`, `[::1]:3000`, `unix:/run/app.sock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.address {
-            EndpointAddress::Tcp { host, port } if host.contains(':') => {
-                write!(f, "[{host}]:{port}")
-            }
-            EndpointAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
-            EndpointAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        match self.resolved {
+            Some(ip) => write!(f, "{} ({ip})", self.address),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -75,16 +99,42 @@ mod tests {
         let tcp = |host: &str| Endpoint {
             address: EndpointAddress::Tcp { host: host.to_owned(), port: 443 },
             is_tls: true,
+            resolved: None,
         };
-        let unix =
-            Endpoint { address: EndpointAddress::Unix("/run/app.sock".into()), is_tls: false };
+        let unix = Endpoint {
+            address: EndpointAddress::Unix("/run/app.sock".into()),
+            is_tls: false,
+            resolved: None,
+        };
+        let resolved = Endpoint { resolved: Some([10, 0, 0, 1].into()), ..tcp("app") };
         for (endpoint, shown, authority) in [
             (tcp("app"), "app:443", "app:443"),
+            (resolved, "app:443 (10.0.0.1)", "app:443"),
             (tcp("::1"), "[::1]:443", "[::1]:443"),
             (unix, "unix:/run/app.sock", "localhost"),
         ] {
             assert_eq!(endpoint.to_string(), shown);
             assert_eq!(endpoint.authority(), authority);
+        }
+    }
+
+    #[test]
+    fn only_names_that_are_not_this_machine_are_to_be_resolved() {
+        for (host, is_name) in [
+            ("app", true),
+            ("app.example.com.", true),
+            ("localhost.example", true),
+            ("localhost", false),
+            ("localhost.", false),
+            ("a.localhost", false),
+            ("127.0.0.1", false),
+            ("::1", false),
+        ] {
+            let address = EndpointAddress::Tcp { host: host.to_owned(), port: 80 };
+            let endpoint = Endpoint { address, is_tls: false, resolved: None };
+            assert_eq!(endpoint.name(), is_name.then_some(host));
+            let resolved = Endpoint { resolved: Some([10, 0, 0, 1].into()), ..endpoint };
+            assert_eq!(resolved.name(), None);
         }
     }
 }

@@ -16,9 +16,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::balance::key_of;
+use super::dns::Unresolved;
 use super::queue::Queue;
 use super::settings::Ejection;
-use super::{Balancing, UpstreamSettings};
+use super::{Answers, Balancing, Endpoint, EndpointAddress, UpstreamSettings};
 use crate::telemetry::metrics::{EndpointGauges, UpstreamGauges};
 
 /// The time, in milliseconds since this was first called.
@@ -113,8 +114,12 @@ impl EndpointState {
 #[derive(Debug)]
 pub struct UpstreamState {
     name: Arc<str>,
+    /// With an endpoint for each address of its names.
     settings: UpstreamSettings,
     balancing: Arc<Balancing>,
+    /// The endpoints that have no address.
+    unresolved: Vec<Unresolved>,
+    answers: Answers,
     pub(super) endpoints: Vec<Arc<EndpointState>>,
     /// Requests that wait for their turn. It outlives a reload.
     pub(super) queue: Arc<Queue>,
@@ -125,26 +130,43 @@ pub struct UpstreamState {
 }
 
 impl UpstreamState {
-    /// Of an upstream as configured; what was known of its endpoints `before` stays. `None`: there
-    /// is nothing to know.
+    /// Of an upstream as configured, with the addresses that its names have; what was known of its
+    /// endpoints `before` stays. An address that comes to others begins with a small share. `None`:
+    /// there is nothing to know.
     #[must_use]
     pub fn of(
         name: &Arc<str>,
         settings: &UpstreamSettings,
         before: Option<&Arc<Self>>,
+        answers: &Answers,
     ) -> Option<Arc<Self>> {
+        settings.balancing.as_ref()?;
+        let (settings, unresolved) = answers.expand(settings);
         let balancing = Arc::clone(settings.balancing.as_ref()?);
-        if let Some(same) = before.filter(|before| before.settings == *settings) {
+        let is_same =
+            |before: &&Arc<Self>| before.settings == settings && before.unresolved == unresolved;
+        if let Some(same) = before.filter(is_same) {
             return Some(Arc::clone(same));
         }
         let known = |name: &str| {
             let states = before.into_iter().flat_map(|before| &before.endpoints);
             states.into_iter().find(|state| state.name == name).map(Arc::clone)
         };
-        let endpoint =
-            |name: String| known(&name).unwrap_or_else(|| Arc::new(EndpointState::new(name)));
-        let endpoints: Vec<_> =
-            settings.endpoints.iter().map(|each| endpoint(each.to_string())).collect();
+        let joins_others = before.is_some_and(|before| {
+            before.settings.endpoints.iter().any(|endpoint| endpoint.resolved.is_some())
+        });
+        let endpoint = |endpoint: &Endpoint| {
+            let name = endpoint.to_string();
+            known(&name).unwrap_or_else(|| {
+                let new = EndpointState::new(name);
+                if joins_others && endpoint.resolved.is_some() {
+                    // As if it returned.
+                    new.out_until_ms.store(now_ms(), Ordering::Relaxed);
+                }
+                Arc::new(new)
+            })
+        };
+        let endpoints: Vec<_> = settings.endpoints.iter().map(endpoint).collect();
         if balancing.health_check.is_none() {
             for state in &endpoints {
                 // There is no check that could find it well again.
@@ -153,8 +175,10 @@ impl UpstreamState {
         }
         Some(Arc::new(Self {
             name: Arc::clone(name),
-            settings: settings.clone(),
+            settings,
             balancing,
+            unresolved,
+            answers: answers.clone(),
             endpoints,
             queue: before.map_or_else(Arc::default, |before| Arc::clone(&before.queue)),
             retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
@@ -168,7 +192,7 @@ impl UpstreamState {
         &self.name
     }
 
-    /// As configured.
+    /// As configured, with an endpoint for each address of its names.
     #[must_use]
     pub fn settings(&self) -> &UpstreamSettings {
         &self.settings
@@ -182,6 +206,21 @@ impl UpstreamState {
 
     pub(super) fn balancing(&self) -> &Balancing {
         &self.balancing
+    }
+
+    /// An endpoint took no connection: its name may have other addresses by now.
+    pub(super) fn note_unreachable(&self, at: usize) {
+        if let Some(endpoint) = self.settings.endpoints.get(at)
+            && endpoint.resolved.is_some()
+            && let EndpointAddress::Tcp { host, .. } = &endpoint.address
+        {
+            self.answers.doubt(host);
+        }
+    }
+
+    /// The first endpoint that has no address, if there is one.
+    pub(super) fn unresolved(&self) -> Option<&Unresolved> {
+        self.unresolved.first()
     }
 
     /// A request was sent again.

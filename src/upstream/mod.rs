@@ -5,8 +5,8 @@
 //!   └─→ balanced       └───────────→ http2 ───┴─→ reply
 //! ```
 //!
-//! * `connect` makes the byte stream to an endpoint: name, addresses (`race`), TLS, ALPN, Unix
-//!   sockets.
+//! * `connect` makes the byte stream to an endpoint: addresses (`race`), TLS, ALPN, Unix sockets.
+//! * `dns` resolves names, apart from all requests: an upstream has an endpoint for each address.
 //! * `http1` is an HTTP/1.1 connection, which a request takes from the idle ones of its worker and
 //!   gives back when the response's body has ended; `socket` tells what hyper does not. `upload`
 //!   drives it when the request is still being sent.
@@ -22,6 +22,7 @@ mod balance;
 mod balanced;
 mod check;
 pub mod connect;
+mod dns;
 pub mod document;
 mod endpoint;
 mod health;
@@ -54,6 +55,7 @@ pub(crate) use http1::finish_head;
 pub use admission::EndpointSlot;
 pub use balance::key_of;
 pub use check::begin_checks;
+pub use dns::{Answers, DnsSettings, NameWatch};
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
 pub use health::UpstreamState;
 pub use reply::{Reply, ReplyBody};

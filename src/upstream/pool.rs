@@ -106,8 +106,12 @@ impl Pool {
         begun.map_err(|cause| self.broken(cause))
     }
 
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        self.connector.endpoint()
+    }
+
     pub(super) fn name(&self) -> String {
-        self.connector.endpoint().to_string()
+        self.endpoint().to_string()
     }
 
     pub(super) fn broken(&self, cause: ExchangeFault) -> UpstreamError {

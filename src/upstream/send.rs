@@ -29,12 +29,20 @@ enum Way {
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Upstream {
-    /// An upstream without a connection yet. `state`: what all workers know of it, where its
-    /// settings say how requests are shared out.
+    /// An upstream without a connection yet, but for those to endpoints that one of `before` had,
+    /// too. `state`: what all workers know of it, where its settings say how requests are shared
+    /// out.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, state: Option<Arc<UpstreamState>>) -> Self {
+    pub fn new(
+        settings: UpstreamSettings,
+        state: Option<Arc<UpstreamState>>,
+        before: &[Rc<Self>],
+    ) -> Self {
         let way = match state {
-            Some(state) => Way::Balanced(Box::new(Balanced::new(&settings, state))),
+            Some(state) => {
+                let before = before.iter().find_map(|before| before.balanced_of(state.name()));
+                Way::Balanced(Box::new(Balanced::new(state, before)))
+            }
             None => {
                 let pool = |endpoint| Rc::new(Pool::new(endpoint, &settings));
                 Way::Single(settings.endpoints.first().map(pool))
@@ -52,6 +60,14 @@ impl Upstream {
             _ => false,
         };
         has_state && self.settings == *settings
+    }
+
+    /// Its endpoints, if it is the upstream of this name, and has several.
+    fn balanced_of(&self, name: &str) -> Option<&Balanced> {
+        match &self.way {
+            Way::Balanced(balanced) if balanced.state().name() == name => Some(balanced),
+            Way::Balanced(_) | Way::Single(_) => None,
+        }
     }
 
     /// Whether requests may have to wait before an endpoint is asked.
@@ -119,11 +135,15 @@ impl Upstream {
         }
     }
 
-    /// It gets no other request: what is idle is closed, and what is under way goes on.
-    pub fn retire(&self) {
+    /// It gets no other request: what is idle is closed, unless one of `successors` has taken it
+    /// over, and what is under way goes on.
+    pub fn retire(&self, successors: &[Rc<Self>]) {
         match &self.way {
             Way::Single(pool) => pool.iter().for_each(|pool| pool.retire()),
-            Way::Balanced(balanced) => balanced.retire(),
+            Way::Balanced(balanced) => {
+                let name = balanced.state().name();
+                balanced.retire(successors.iter().find_map(|after| after.balanced_of(name)));
+            }
         }
     }
 }

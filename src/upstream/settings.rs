@@ -32,6 +32,28 @@ pub struct UpstreamSettings {
     pub balancing: Option<Arc<Balancing>>,
 }
 
+impl UpstreamSettings {
+    /// Whether connections to an endpoint that both have are made and kept alike.
+    pub(super) fn connects_like(&self, other: &Self) -> bool {
+        let Self {
+            endpoints: _,
+            protocol,
+            tls,
+            connect_timeout,
+            idle_connections,
+            idle_timeout,
+            response_head,
+            balancing: _,
+        } = self;
+        *protocol == other.protocol
+            && *tls == other.tls
+            && *connect_timeout == other.connect_timeout
+            && *idle_connections == other.idle_connections
+            && *idle_timeout == other.idle_timeout
+            && *response_head == other.response_head
+    }
+}
+
 /// How large the head of a response may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHeadLimits {

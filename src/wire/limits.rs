@@ -73,7 +73,7 @@ settings! {
         /// Between two pieces of a body, in either direction: of what keyward answers itself, and
         /// of what it forwards, where `request_body` or `response_body` does not say otherwise.
         pub body: Duration = duration(WAIT).or(seconds(30)),
-        /// Connecting to an endpoint: its name, its addresses and TLS together.
+        /// Connecting to an endpoint: TCP and TLS together.
         pub connect: Duration = duration(WAIT).or(seconds(2)),
         /// From the end of a forwarded request to the headers of the response. A gRPC call has its
         /// own `grpc-timeout` instead, or no limit, unless the route sets this.

@@ -49,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokens", &["domain", "settings", "telemetry"]),
     ("limits", &["domain", "settings", "telemetry"]),
     ("store", &["domain", "files", "limits", "settings", "tokens", "tls", "telemetry"]),
-    ("upstream", &["domain", "wire", "tls", "telemetry"]),
+    ("upstream", &["domain", "settings", "wire", "tls", "telemetry"]),
     ("api", &["domain", "tokens", "wire", "telemetry"]),
     ("gateway", &["domain", "limits", "tokens", "wire", "api", "upstream", "telemetry"]),
     (

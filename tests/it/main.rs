@@ -50,6 +50,7 @@ mod issuers;
 mod listeners;
 mod migrate;
 mod mounts;
+mod names;
 mod outside_jwts;
 mod own_answers;
 mod paths;

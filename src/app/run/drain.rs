@@ -19,13 +19,17 @@ impl Process {
     pub(in crate::app) async fn follow(&mut self, signals: Signals) {
         let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         let recurring = recurring::start(self.parts.store.port(), Arc::clone(&self.status));
-        // No branch waits for anything but its signal: what waits for the store does so in a task
+        // No branch keeps from hearing a signal to end: what waits for the store does so in a task
         // of its own.
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => self.reload(),
+                _ = hang_up.recv() => tokio::select! {
+                    () = self.reload() => {}
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                },
             }
         }
         drop(recurring);

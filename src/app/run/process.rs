@@ -32,6 +32,7 @@ use crate::store::EmbeddedOptions;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::Log;
 use crate::tls::Watcher;
+use crate::upstream::NameWatch;
 
 /// How long the last lines of the access log may take.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(2);
@@ -47,6 +48,7 @@ pub(in crate::app) struct Process {
     /// Watches the files of certificates and keys.
     pub(super) watcher: Watcher,
     pub(super) shared: Arc<Shared>,
+    pub(super) names: Arc<NameWatch>,
     pub(super) pool: Option<WorkerPool>,
     pub(super) acceptors: HashMap<ListenAddress, Acceptor>,
     /// Those that stop: for a moment, they are still listened on.
@@ -64,8 +66,8 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// It waits for nothing but the store to be opened. When it is dropped meanwhile, the store is
-    /// opened all the same and closed by the end of the process.
+    /// It waits for the store to be opened and, for a while, for the addresses of names. When it is
+    /// dropped meanwhile, the store is opened all the same and closed by the end of the process.
     pub(in crate::app) async fn start(
         config: Config,
         path: Option<PathBuf>,
@@ -108,6 +110,9 @@ impl Process {
                 return Err(fault("log.access", assemble::access_log_fault(&config, &error)).into());
             }
         };
+        // Beside the opening of the store it would begin before everything that can fail is done.
+        let (names, name_set) = (NameWatch::new(config.dns.clone()), plan.names());
+        names.learn(&config.dns, &name_set).await;
         let shared = Arc::new(Shared::new(
             parts.authenticator(),
             parts.service(),
@@ -116,6 +121,7 @@ impl Process {
             access_log,
             plan,
         ));
+        shared.replace_addresses(&names.replace(&config.dns, &name_set));
 
         let started = WorkerPool::start(
             WorkerPoolSettings {
@@ -182,6 +188,7 @@ impl Process {
             issuers,
             watcher: watcher.clone(),
             shared,
+            names,
             pool: Some(pool),
             acceptors: HashMap::new(),
             retiring: HashMap::new(),
@@ -193,6 +200,10 @@ impl Process {
         process.accept(listeners);
         process.note_listening();
         tokio::spawn(watcher.run());
+        tokio::spawn({
+            let (names, shared) = (Arc::clone(&process.names), Arc::clone(&process.shared));
+            async move { names.run(|answers| shared.replace_addresses(&answers)).await }
+        });
         process.status.is_started.store(true, Ordering::Release);
         for acceptor in process.acceptors.values() {
             tracing::info!(address = %acceptor.address(), "listening");

@@ -24,10 +24,16 @@ struct Ready {
 }
 
 impl Process {
-    pub(super) fn reload(&mut self) {
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for the addresses of new names, it has put nothing in force.
+    pub(super) async fn reload(&mut self) {
         match self.ready() {
             Ok(ready) => {
                 if let Some(ready) = ready {
+                    // Names that are new have addresses when they are in force, if a server of
+                    // names answers.
+                    self.names.learn(&ready.config.dns, &ready.prepared.plan.names()).await;
                     self.commit(ready);
                 }
                 self.status.reloads_done.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +82,8 @@ impl Process {
             self.parts.replace_keys(keys);
         }
         self.issuers.replace(prepared.issuers);
-        self.shared.replace_plan(prepared.plan);
+        let answers = self.names.replace(&config.dns, &prepared.plan.names());
+        self.shared.replace_plan(prepared.plan, &answers);
         if let Some(pool) = &self.pool {
             pool.replace_settings(assemble::connection_settings(&config));
         }

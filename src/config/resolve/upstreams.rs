@@ -80,7 +80,9 @@ fn balancing(
         }
     }
     let health_check = health_check(&keys.health_check);
-    if servers.len() < 2 && health_check.is_none() && keys.max_requests == 0 {
+    // A name may have several addresses.
+    let has_name = servers.iter().any(|server| server.url.as_ref().is_some_and(is_named));
+    if servers.len() < 2 && health_check.is_none() && keys.max_requests == 0 && !has_name {
         return None;
     }
     let share = |server: &EndpointKeys| EndpointShare {
@@ -114,6 +116,10 @@ fn balancing(
             queue_timeout: keys.queue_timeout,
         },
     }))
+}
+
+fn is_named(endpoint: &Endpoint) -> bool {
+    endpoint.name().is_some()
 }
 
 fn health_check(keys: &HealthCheckKeys) -> Option<HealthCheck> {

@@ -38,6 +38,7 @@ use crate::settings::settings;
 use crate::store::KeySettings;
 use crate::telemetry::LogSettings;
 use crate::tokens::accounts::Logins;
+use crate::upstream::DnsSettings;
 use crate::wire::limits::{Limits, Timeouts};
 
 settings! {
@@ -52,6 +53,7 @@ settings! {
         pub(super) limits: Limits = table(),
         pub(super) logins: Logins = table(),
         pub(super) timeouts: Timeouts = table(),
+        pub(super) dns: DnsSettings = table(),
         pub(super) identity_headers: IdentityHeaderKeys = table(),
         pub(super) issuer: Vec<Row<IssuerTable>> = tables(),
         pub(super) token_api: Vec<Row<TokenApiKeys>> = tables(),

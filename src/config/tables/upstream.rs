@@ -27,8 +27,9 @@ settings! {
         /// What routes, logs and metrics call it.
         pub(crate) name: Option<Name> = NAME.required(),
         /// Its servers: `http://host:port` (without a port it is 80), `https://host:port` for TLS
-        /// (443), `unix:/path` for a Unix socket. Of a name with several addresses the first that
-        /// answers is used (RFC 8305). A server that has other keys than its address is a table.
+        /// (443), `unix:/path` for a Unix socket. A name stands for all of its addresses: each is an
+        /// endpoint of its own, with the keys of the name (see `[dns]`). A server that has other
+        /// keys than its address is a table.
         pub(crate) endpoints: Option<Vec<EndpointKeys>> = filled(Server).unique().required(),
         /// Which endpoint a request goes to. `"round_robin"`: each in turn; `"least_requests"`: of
         /// two that are chosen at random, the one with fewer requests under way; `"hash"`: the same

@@ -13,7 +13,9 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 73] = [
+const ABSENT_BY_DEFAULT: [&str; 75] = [
+    "dns",
+    "dns.servers",
     "issuer.ca_file",
     // Without these three, the issuer's metadata say where its keys are.
     "issuer.jwks_file",

@@ -139,14 +139,18 @@ fn what_is_said_of_several_endpoints_arrives() {
 }
 
 #[test]
-fn one_endpoint_has_nothing_to_decide_unless_it_is_checked_or_limited() {
+fn one_endpoint_has_nothing_to_decide_unless_it_is_checked_limited_or_a_name() {
     for (more, is_balanced) in [
-        ("", false),
-        ("ejection.failures = 1\nretries.budget = 1", false),
-        ("max_requests = 1", true),
-        ("health_check.path = '/'", true),
+        ("endpoints = ['http://10.0.0.1']", false),
+        ("endpoints = ['http://localhost']", false),
+        ("endpoints = ['unix:/run/b.sock']", false),
+        ("endpoints = ['http://10.0.0.1']\nejection.failures = 1\nretries.budget = 1", false),
+        ("endpoints = ['http://10.0.0.1']\nmax_requests = 1", true),
+        ("endpoints = ['http://10.0.0.1']\nhealth_check.path = '/'", true),
+        // It may have several addresses.
+        ("endpoints = ['http://b']", true),
     ] {
-        let config = small_with(&with_upstream(&format!("endpoints = ['http://b']\n{more}")));
+        let config = small_with(&with_upstream(more));
         let settings = &config.upstreams.last().unwrap().plan.settings;
         assert_eq!(settings.balancing.is_some(), is_balanced, "{more}");
     }
@@ -220,4 +224,26 @@ fn the_longest_target_that_can_be_configured_is_what_a_uri_holds() {
     let target = |length: usize| format!("/{}", "a".repeat(length - 1)).parse::<http::Uri>();
     assert!(target(longest).is_ok());
     assert!(target(longest + 1).is_err());
+}
+
+#[test]
+fn what_is_said_of_the_resolution_of_names_arrives_and_has_its_bounds() {
+    let config = small_with("[dns]\nservers = ['10.0.0.2', '[::1]:5353']\nmin_ttl = '2s'\n");
+    let servers: Vec<_> = config.dns.servers.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.0.0.2:53", "[::1]:5353"]);
+    assert_eq!(config.dns.min_ttl, Duration::from_secs(2));
+    assert_eq!(small_with("").dns.servers, None);
+    for (keys, why) in [
+        ("servers = []", "\"servers\""),
+        ("servers = ['dns.example']", "as in \"10.0.0.2\""),
+        ("servers = ['10.0.0.2:0']", "1 to 65535"),
+        ("servers = ['10.0.0.2', '10.0.0.2:53']", "lists \"10.0.0.2:53\" twice"),
+        ("min_ttl = '10s'\nmax_ttl = '5s'", "\"min_ttl\" must not be longer than \"max_ttl\""),
+        ("min_ttl = '0s'", "from \"100ms\""),
+        ("timeout = '1ms'", "from \"10ms\""),
+        ("hodl = '1s'", "did you mean \"hold\"?"),
+    ] {
+        let found = faults(&format!("{SMALL}[dns]\n{keys}\n"));
+        assert!(!found.is_empty() && found[0].contains(why), "{keys}: {found:?}");
+    }
 }

@@ -11,7 +11,7 @@ fn upstream(host: &str, port: u16, is_tls: bool) -> UpstreamPlan {
     UpstreamPlan {
         name: "app".into(),
         settings: UpstreamSettings {
-            endpoints: vec![Endpoint { address, is_tls }],
+            endpoints: vec![Endpoint { address, is_tls, resolved: None }],
             protocol: Protocol::Http1,
             tls: None,
             connect_timeout: Duration::from_secs(1),

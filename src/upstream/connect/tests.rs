@@ -27,11 +27,15 @@ impl Connector {
 }
 
 fn tcp(host: &str, port: u16) -> Endpoint {
-    Endpoint { address: EndpointAddress::Tcp { host: host.to_owned(), port }, is_tls: false }
+    Endpoint {
+        address: EndpointAddress::Tcp { host: host.to_owned(), port },
+        is_tls: false,
+        resolved: None,
+    }
 }
 
 fn unix(path: PathBuf) -> Endpoint {
-    Endpoint { address: EndpointAddress::Unix(path), is_tls: false }
+    Endpoint { address: EndpointAddress::Unix(path), is_tls: false, resolved: None }
 }
 
 fn plain(timeout: Duration) -> UpstreamSettings {

@@ -33,6 +33,7 @@ pub(in crate::upstream) fn settings(
     let endpoint = |port| Endpoint {
         address: EndpointAddress::Tcp { host: "127.0.0.1".to_owned(), port },
         is_tls: false,
+        resolved: None,
     };
     UpstreamSettings {
         endpoints: (1..=endpoints).map(endpoint).collect(),
@@ -47,7 +48,8 @@ pub(in crate::upstream) fn settings(
 }
 
 fn state_with(endpoints: u16, more: impl Fn(&mut Balancing)) -> Arc<UpstreamState> {
-    UpstreamState::of(&"app".into(), &settings(endpoints, more), None).expect("there is a state")
+    UpstreamState::of(&"app".into(), &settings(endpoints, more), None, &Answers::default())
+        .expect("there is a state")
 }
 
 fn state(endpoints: u16) -> Arc<UpstreamState> {
@@ -181,19 +183,64 @@ fn what_is_known_of_an_endpoint_outlives_a_reload_that_keeps_it() {
         &"app".into(),
         &settings(3, |balancing| balancing.limits.queue = 7),
         Some(&before),
+        &Answers::default(),
     )
     .expect("a state");
     assert!(part(&after, 0, 1) == 0.0 && after.endpoints[1].is_plain());
-    let same = UpstreamState::of(&"app".into(), &settings(2, |_| {}), Some(&before));
+    let same =
+        UpstreamState::of(&"app".into(), &settings(2, |_| {}), Some(&before), &Answers::default());
     assert!(Arc::ptr_eq(&same.expect("a state"), &before));
     assert!(
         UpstreamState::of(
             &"app".into(),
             &UpstreamSettings { balancing: None, ..settings(1, |_| {}) },
-            None
+            None,
+            &Answers::default()
         )
         .is_none()
     );
+}
+
+/// The state of an upstream with the name `app`, whose weight is 3, and one other endpoint.
+fn named(before: Option<&Arc<UpstreamState>>, addresses: &[&str]) -> Arc<UpstreamState> {
+    let mut settings = settings(2, |balancing| balancing.shares[0].weight = 3);
+    settings.endpoints[0].address = EndpointAddress::Tcp { host: "app".to_owned(), port: 80 };
+    let answers = Answers::of("app", addresses);
+    UpstreamState::of(&"app".into(), &settings, before, &answers).expect("there is a state")
+}
+
+fn names(state: &UpstreamState) -> Vec<&str> {
+    state.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect()
+}
+
+#[test]
+fn a_name_has_an_endpoint_for_each_address_with_its_weight() {
+    let state = named(None, &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(names(&state), ["app:80 (10.0.0.1)", "app:80 (10.0.0.2)", "127.0.0.1:2"]);
+    let weights: Vec<_> = state.balancing.shares.iter().map(|share| share.weight).collect();
+    assert_eq!(weights, [3, 3, 1]);
+    assert!(state.endpoints.iter().all(|endpoint| endpoint.is_plain()), "all at once at first");
+    let none = named(None, &[]);
+    assert_eq!(names(&none), ["127.0.0.1:2"]);
+    let unresolved = none.unresolved().expect("one has no address");
+    assert_eq!((unresolved.endpoint.as_str(), &*unresolved.reason), ("app:80", "no such name"));
+}
+
+#[test]
+fn what_is_known_of_an_address_stays_and_a_new_one_begins_with_a_small_share() {
+    let before = named(None, &["10.0.0.1", "10.0.0.2"]);
+    fail(&before, 0, 3, now_ms());
+    let after = named(Some(&before), &["10.0.0.1", "10.0.0.3"]);
+    assert_eq!(names(&after), ["app:80 (10.0.0.1)", "app:80 (10.0.0.3)", "127.0.0.1:2"]);
+    assert!(part(&after, 0, now_ms()) == 0.0, "it is out still");
+    let new = part(&after, 1, now_ms());
+    assert!((LEAST_SHARE..0.5).contains(&new), "{new}");
+    assert!(after.endpoints[2].is_plain());
+    let same = named(Some(&after), &["10.0.0.1", "10.0.0.3"]);
+    assert!(Arc::ptr_eq(&same, &after), "nothing has changed");
+    // The first addresses of a name join no others.
+    let first = named(Some(&named(None, &[])), &["10.0.0.9"]);
+    assert!(first.endpoints[0].is_plain());
 }
 
 /// A simulation with a seed: endpoints fail and recover at random, and what must hold holds after

@@ -3,6 +3,8 @@
 
 mod client;
 mod commands;
+#[allow(dead_code, reason = "what a server may say is a whole, and src/upstream/dns/tests uses it")]
+pub(crate) mod dns_server;
 #[allow(dead_code, reason = "the frames of a protocol are a whole, whichever of them a test sends")]
 pub(crate) mod h2;
 pub(crate) mod hpack;

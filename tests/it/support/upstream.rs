@@ -125,7 +125,12 @@ impl Upstream {
 
     /// An upstream at this address, where another one was.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
-        Self::over(TcpListener::bind(address).expect("the address is free"), UPSTREAM_TIMEOUT)
+        Self::try_start_at(address).expect("the address is free")
+    }
+
+    /// None: the address is not free, or none of this machine.
+    pub(crate) fn try_start_at(address: SocketAddr) -> Option<Self> {
+        TcpListener::bind(address).ok().map(|listener| Self::over(listener, UPSTREAM_TIMEOUT))
     }
 
     fn over(listener: TcpListener, timeout: Duration) -> Self {
