@@ -2,8 +2,8 @@
 # make instructions  of that: what a request costs, in instructions, against bench/bounds.toml
 # make black-box     of that: from outside: the OpenAPI document, Swagger UI, pages of other origins
 #                    in a browser, and HTTP, gRPC, WebSocket and TLS of other makers
-# make soak          the long forms of the fleet's tests: minutes of faults under load, a million
-#                    forged tokens
+# make soak          the long forms of the tests of fleets and changes: minutes of faults under
+#                    load, a million forged tokens, a thousand reloads, fifty hand-overs
 # make fuzz          libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS
 #                    says which. Their corpora run in make test
 # make audit         licences, bans and sources of the dependencies, and known advisories
@@ -164,8 +164,8 @@ black-box:
 # tokens and the faults in their full length, some eighteen minutes on two busy cores.
 soak:
 	@$(MAKE) --no-print-directory tools
-	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it fleet:: \
-	    -- --include-ignored --nocapture --test-threads 1
+	KEYWARD_LONG=1 KEYWARD_ROUNDS=1000 $(CARGO) test --locked --test it \
+	    -- fleet:: change_without_loss:: --include-ignored --nocapture --test-threads 1
 
 # The instrumentation is that of cargo-fuzz, by flags that are stable. Its sanitizers are not, and
 # are left out: there is no unsafe code of ours for them to watch. What is found is kept in

@@ -39,7 +39,8 @@
 //! Around it: [`cli`] reads the arguments, [`config`] turns one file into checked data by what the
 //! parts declare with [`settings`], [`admin`] has the probes and the socket on which the command
 //! line talks to a running keyward, [`telemetry`] the log, the access log and the metrics. Only
-//! [`app`] knows every part: it puts them together, runs them, reloads them and stops them.
+//! [`app`] knows every part: it puts them together, runs them, reloads them, hands them over to
+//! another process and stops them.
 //!
 //! How many requests may be made is counted by [`limits`], which knows neither HTTP nor a store.
 //!
@@ -105,6 +106,8 @@
 //! | worker | one thread with a runtime, connections, pools and counters of its own |
 //! | instance | one keyward process |
 //! | fleet | all instances that share a store |
+//! | hand-over | another process takes sockets and store over, and serves in the place of this one |
+//! | service manager | systemd, or what does its work: it starts keyward, and may listen for it |
 //! | fence | taken before a record is read; a revocation in between breaks it |
 //! | epoch | a number that is raised when an instance forgets all that it remembers |
 //! | link | the connection on which an instance learns of removals and earns its lease |

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::hand_over::{HAND_OVER, PROTOCOL};
 use super::operations::users::{AddBody, ChangeBody, ChangedBody, UsersBody};
 use super::operations::{CreateBody, DEFAULT_LISTED, IssuedBody, RevokedBody, TokensBody};
 use super::{
@@ -76,6 +77,27 @@ impl SocketClient {
         self.call(Method::GET, "/v1/status", Bytes::new()).await
     }
 
+    /// Asks to take over from the running keyward. Returns the connection, on which it says what it
+    /// has.
+    ///
+    /// # Errors
+    ///
+    /// It hands nothing over, because another process is taking over, for instance.
+    pub async fn hand_over(&self) -> Result<UnixStream, AdminError> {
+        let mut request = request(Method::POST, HAND_OVER, Bytes::new())?;
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+        let switch = async {
+            let stream =
+                connect(&self.path).await.map_err(|error| unreachable(&self.path, &error))?;
+            switch(stream, request).await
+        };
+        tokio::time::timeout(PROBE_DEADLINE, switch).await.map_err(|_| {
+            AdminError::Unavailable("keyward did not answer in time: it goes on".to_owned())
+        })?
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         target: &str,
@@ -111,14 +133,7 @@ impl SocketClient {
                 ))
             });
         }
-        #[derive(Deserialize)]
-        struct Problem {
-            detail: String,
-        }
-        let words = serde_json::from_slice(&body).map_or_else(
-            |_| format!("keyward answered with status {status}"),
-            |problem: Problem| problem.detail,
-        );
+        let words = words_of(status, &body);
         Err(if status.is_client_error() {
             AdminError::Refused(words)
         } else {
@@ -299,6 +314,51 @@ fn unreachable(path: &Path, error: &io::Error) -> AdminError {
         "the admin socket {} cannot be reached: {error}",
         path.display()
     ))
+}
+
+/// What an answer that is not the wanted one says.
+fn words_of(status: StatusCode, body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    serde_json::from_slice(body).map_or_else(
+        |_| format!("keyward answered with status {status}"),
+        |problem: Problem| problem.detail,
+    )
+}
+
+/// Sends a request that asks for another protocol, and returns the connection that has switched.
+async fn switch(
+    stream: UnixStream,
+    request: Request<Full<Bytes>>,
+) -> Result<UnixStream, AdminError> {
+    let broken = |error: hyper::Error| {
+        AdminError::Unavailable(format!("the connection to keyward broke: {error}"))
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends when the connection has switched, or with the answer.
+    tokio::spawn(connection.with_upgrades());
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        return Err(AdminError::Refused(match status {
+            StatusCode::NOT_FOUND => {
+                "the running keyward is of a version that hands nothing over: \
+                                      stop it, and start this one without taking over"
+                    .to_owned()
+            }
+            _ => words_of(status, &body),
+        }));
+    }
+    let switched = hyper::upgrade::on(answer).await.map_err(broken)?;
+    match switched.downcast::<TokioIo<UnixStream>>() {
+        Ok(parts) if parts.read_buf.is_empty() => Ok(parts.io.into_inner()),
+        _ => Err(AdminError::Unavailable("keyward said something before it was asked".to_owned())),
+    }
 }
 
 async fn exchange(

@@ -104,6 +104,7 @@ where
             .max_buf_size(HEAD_BYTES)
             .max_headers(HEAD_LINES)
             .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
     );
     tokio::select! {
         ended = connection.as_mut() => {

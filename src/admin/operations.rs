@@ -11,6 +11,7 @@
 //! | `GET /v1/users?token_api&limit` | 200 `users`, oldest first |
 //! | `POST /v1/users/disable`, `…/enable`, `…/password` | 200 `status`: `done` or `not_found` |
 //! | `POST /v1/explain` | 200 what would become of a request: see [`Explanation`](crate::telemetry::Explanation) |
+//! | `POST /v1/hand-over`, with `Upgrade: keyward-hand-over` | 101, and the messages of a hand-over |
 //! | `GET /v1/status` | 200 `version pid ready reasons components listening` |
 //!
 //! Errors: 400 for a body that is not JSON or an unknown query, 422 for a wrong value, 503 when the
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, Answer, and_close, problem};
 use super::connection::{Handler, Stop, serve};
+use super::hand_over::{self, HAND_OVER, HandOvers};
 use super::status::report;
 use super::{
     AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
@@ -61,7 +63,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one operation: longer than the longest deadline of a store.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(31);
 
-/// Serves `administration` on `socket` until the signal to stop, then lets running exchanges end,
+/// Serves `administration` on `socket`, and hands connections of processes that want to take over
+/// to `hand_overs`, until the signal to stop, then lets running exchanges end,
 /// for 5 seconds at most, and removes the socket's file. Must run within a tokio runtime with time
 /// and I/O.
 ///
@@ -77,12 +80,13 @@ pub async fn serve_socket(
     socket: AdminSocket,
     administration: Arc<dyn Administration>,
     status: Arc<dyn Status>,
+    hand_overs: Option<HandOvers>,
     stop: Stop,
 ) -> std::io::Result<()> {
     let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
     let accept =
         |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
-    serve(accept, Arc::new(Operations { administration, status }), stop).await;
+    serve(accept, Arc::new(Operations { administration, status, hand_overs }), stop).await;
     Ok(())
 }
 
@@ -128,6 +132,7 @@ pub(super) struct TokensBody {
 struct Operations {
     administration: Arc<dyn Administration>,
     status: Arc<dyn Status>,
+    hand_overs: Option<HandOvers>,
 }
 
 impl Handler for Operations {
@@ -145,6 +150,9 @@ impl Operations {
         }
         if request.method() == Method::POST && path == "/v1/explain" {
             return self.explain(request).await;
+        }
+        if request.method() == Method::POST && path == HAND_OVER && !has_body {
+            return Ok(hand_over::begin(self.hand_overs.as_ref(), request));
         }
         let call = path.strip_prefix("/v1/").unwrap_or_default();
         let (collection, item) = call.split_once('/').unwrap_or((call, ""));
@@ -170,7 +178,7 @@ impl Operations {
             }
             (&Method::DELETE, "tokens", _, Some(id)) => self.revoke(TokenKind::ApiKey, id).await,
             (_, "status" | "tokens", "", _) => Err(answer::method_not_allowed("GET")),
-            (_, "explain", "", _) => Err(answer::method_not_allowed("POST")),
+            (_, "explain" | "hand-over", "", _) => Err(answer::method_not_allowed("POST")),
             (_, "bootstrap-tokens", "", _) => Err(answer::method_not_allowed("GET, POST")),
             (_, "bootstrap-tokens" | "tokens", _, Some(_)) => {
                 Err(answer::method_not_allowed("DELETE"))

@@ -1,16 +1,18 @@
 //! The admin socket: a Unix socket for one user.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-pub use crate::wire::socket_file::SocketError;
 use crate::wire::socket_file::{self, BoundSocketFile, SocketFile};
+pub use crate::wire::socket_file::{SocketError, SocketFileHandle};
 
 /// The admin socket, bound and listening. Removes its file when it is dropped.
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
-    _file: SocketFile,
+    file: SocketFile,
 }
 
 /// How many connections may wait to be accepted.
@@ -18,7 +20,14 @@ const BACKLOG: i32 = 128;
 
 /// The admin socket, bound and not listened on yet: nothing is at its path so far.
 #[derive(Debug)]
-pub struct BoundAdminSocket(BoundSocketFile);
+pub struct BoundAdminSocket(Bound);
+
+#[derive(Debug)]
+enum Bound {
+    Here(BoundSocketFile),
+    /// It is listened on already.
+    HandedOver(AdminSocket),
+}
 
 impl BoundAdminSocket {
     /// Listens, and puts the socket's file in its place.
@@ -27,8 +36,13 @@ impl BoundAdminSocket {
     ///
     /// As [`AdminSocket::reserve`], for what has happened since.
     pub fn listen(self) -> Result<AdminSocket, SocketError> {
-        let (listener, file) = self.0.listen(BACKLOG)?;
-        Ok(AdminSocket { listener, _file: file })
+        match self.0 {
+            Bound::Here(bound) => {
+                let (listener, file) = bound.listen(BACKLOG)?;
+                Ok(AdminSocket { listener, file })
+            }
+            Bound::HandedOver(socket) => Ok(socket),
+        }
     }
 }
 
@@ -42,7 +56,7 @@ impl AdminSocket {
     /// when the operating system refuses: for the administrator to solve.
     pub fn reserve(path: &Path) -> Result<BoundAdminSocket, SocketError> {
         socket_file::make_directory_of(path)?;
-        BoundSocketFile::bind(path, 0o600).map(BoundAdminSocket)
+        BoundSocketFile::bind(path, 0o600).map(|bound| BoundAdminSocket(Bound::Here(bound)))
     }
 
     /// Binds as [`reserve`](Self::reserve) does, and listens.
@@ -52,6 +66,30 @@ impl AdminSocket {
     /// As [`reserve`](Self::reserve).
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         Self::reserve(path)?.listen()
+    }
+
+    /// The socket at `path` that another process listens on and hands over, with its lock. Its file
+    /// is not removed until it is [taken](SocketFileHandle::take).
+    ///
+    /// # Errors
+    ///
+    /// When the lock is not that of `path`, or not held.
+    pub fn handed_over(
+        path: &Path,
+        listener: UnixListener,
+        lock: File,
+    ) -> Result<BoundAdminSocket, SocketError> {
+        let file = SocketFile::handed_over(path, lock)?;
+        Ok(BoundAdminSocket(Bound::HandedOver(Self { listener, file })))
+    }
+
+    /// What a process needs that is to take it over: the socket, and the say over its file.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no file descriptor to give.
+    pub fn share(&self) -> io::Result<(UnixListener, SocketFileHandle)> {
+        Ok((self.listener.try_clone()?, self.file.handle()))
     }
 
     /// Looks whether [`bind`](Self::bind) would succeed, without a trace. That a directory can be

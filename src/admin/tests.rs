@@ -223,7 +223,7 @@ impl World {
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 let (_, served) = tokio::join!(
                     serve_probes(listener, said.clone(), stopped.clone()),
-                    serve_socket(bound, operations, said, stopped)
+                    serve_socket(bound, operations, said, None, stopped)
                 );
                 served.expect("served");
             });

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::control::{now, on_control_runtime};
 use super::echo;
-use super::run::{Process, Signals};
+use super::run::{Process, Signals, Surroundings};
 use crate::admin::BootstrapRequest;
 use crate::cli::Failure;
 use crate::config::{self, Config, Faults};
@@ -43,7 +43,7 @@ pub(super) fn demo(wanted: SocketAddr) -> Result<(), Failure> {
             .map_err(|fault| format!("the demo's login cannot be made: {fault}"))?;
         let config = configuration(address, upstream, &folder.0)?;
         let mut signals = Signals::listen()?;
-        let start = Process::start(config, None, Some(log));
+        let start = Process::start(config, None, Some(log), Surroundings::default());
         let Some(started) = signals.unless_told_to_end(start).await else { return Ok(()) };
         let mut process = started?;
         let issued = process
@@ -70,7 +70,7 @@ pub(super) fn demo(wanted: SocketAddr) -> Result<(), Failure> {
         // The demo can be stopped without the guide.
         let _ =
             std::io::stdout().write_all(guide.as_bytes()).and_then(|()| std::io::stdout().flush());
-        process.follow(signals).await;
+        process.follow(signals, None).await;
         Ok(process.stop().await?)
     })
 }

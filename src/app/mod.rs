@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod echo;
 mod explain;
+mod hand_over;
 mod issuers;
 mod keys;
 mod lease;
@@ -14,6 +15,7 @@ mod neighbour;
 mod open_store;
 mod parts;
 mod run;
+mod service_manager;
 mod status;
 mod store_backup;
 mod store_check;
@@ -26,7 +28,9 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::Administration;
 use crate::api::openapi;
-use crate::cli::{BackupReport, Failure, OpenRefusal, Replace, RestoreReport, Runtime, Settings};
+use crate::cli::{
+    BackupReport, Beginning, Failure, OpenRefusal, Replace, RestoreReport, Runtime, Settings,
+};
 use crate::config;
 use crate::gateway::mounted;
 use crate::store::embedded::backup::Existing;
@@ -41,8 +45,8 @@ use parts::Parts;
 pub struct App;
 
 impl Runtime for App {
-    fn run(&self, config: &Path) -> Result<(), Failure> {
-        run::run(config)
+    fn run(&self, config: &Path, beginning: Beginning) -> Result<(), Failure> {
+        run::run(config, beginning)
     }
 
     fn demo(&self, address: SocketAddr) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! A keyward that runs on the configuration that is validated: what it has in use is no fault.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,7 +44,10 @@ impl Neighbour {
             client.status().await.ok()
         };
         let StatusReport { pid, listening, .. } = runtime().ok()?.block_on(asked)?;
-        Some(Self { pid, listening: listening.iter().filter_map(|text| address(text)).collect() })
+        Some(Self {
+            pid,
+            listening: listening.iter().filter_map(|text| ListenAddress::parse(text)).collect(),
+        })
     }
 
     /// Whether it listens on an address that keeps others from this one.
@@ -64,12 +66,5 @@ impl Neighbour {
             "{what} is in use by a running keyward of this configuration (process {})",
             self.pid
         )
-    }
-}
-
-fn address(text: &str) -> Option<ListenAddress> {
-    match text.strip_prefix("unix:") {
-        Some(path) => Some(ListenAddress::Unix(Path::new(path).into())),
-        None => text.parse().ok().map(ListenAddress::Tcp),
     }
 }

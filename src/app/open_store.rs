@@ -1,5 +1,6 @@
 //! The configured store: opened, looked at, and given new passwords and certificates.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,22 +38,24 @@ impl OpenStore {
         if config.store.redis.is_some() { "store.url" } else { "store.path" }
     }
 
-    /// Opens what is configured, for these keys; an embedded store with `options`.
+    /// Opens what is configured, for these keys; an embedded store with `options`, and beside the
+    /// process that has handed over its `lock`.
     pub(super) fn open(
         config: &Config,
         keys: &StoreKey,
         cache: &Arc<TokenCache>,
         options: EmbeddedOptions,
+        lock: Option<File>,
     ) -> Result<Self, StoreFault> {
         let key = RecordKey::new(keys.record_key().expose());
         let fingerprint = keys.fingerprint();
         let Some(redis) = &config.store.redis else {
             let identity = StoreIdentity { key: &key, fingerprint: fingerprint.expose() };
-            return Ok(Self::Embedded(EmbeddedStore::open(
-                &config.store.path,
-                &identity,
-                options,
-            )?));
+            let path = &config.store.path;
+            return Ok(Self::Embedded(match lock {
+                None => EmbeddedStore::open(path, &identity, options)?,
+                Some(lock) => EmbeddedStore::open_beside(path, &identity, options, lock)?,
+            }));
         };
         let options = redis.options.clone();
         let (store, unreachable) =
@@ -64,6 +67,29 @@ impl OpenStore {
             tracing::error!(%fault, "the store cannot be reached yet");
         }
         Ok(Self::Redis(store))
+    }
+
+    /// What is configured, in words by which two processes find that they mean the same.
+    pub(super) fn name(config: &Config) -> String {
+        match &config.store.redis {
+            None => "embedded".to_owned(),
+            Some(redis) => format!("redis {}", redis.options.settings.prefix),
+        }
+    }
+
+    /// The lock of an embedded store, for the process that it is handed over to.
+    pub(super) fn lock(&self) -> std::io::Result<Option<File>> {
+        match self {
+            Self::Embedded(store) => store.lock().map(Some),
+            Self::Redis(_) => Ok(None),
+        }
+    }
+
+    /// This process has taken the store over.
+    pub(super) fn name_holder(&self) {
+        if let Self::Embedded(store) = self {
+            store.name_holder();
+        }
     }
 
     /// Finds what [`open`](Self::open) would refuse for these keys, and a Redis that cannot be

@@ -1,5 +1,6 @@
 //! What lives as long as the process: the keys, the store, the cache.
 
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,7 @@ impl Parts {
             wait_for_server: Duration::ZERO,
             ..command()
         };
-        Self::open_with(config, ReadKeys::open(config, MissingKeys::Make)?.into(), at_once)
+        Self::open_with(config, ReadKeys::open(config, MissingKeys::Make)?.into(), at_once, None)
     }
 
     /// Opens the keys, which must be there, and the store for a command.
@@ -72,16 +73,19 @@ impl Parts {
             config,
             ReadKeys::open(config, MissingKeys::MakeBesideOthers)?.into(),
             command(),
+            None,
         )
     }
 
-    /// Opens the store with these keys, an embedded one with `options`. Blocks, with Redis for as
+    /// Opens the store with these keys, an embedded one with `options`, and beside the process that
+    /// has handed over its lock, if one has. Blocks, with Redis for as
     /// long as connecting may take, twice. The store is the last that is opened: an instance that
     /// joins a fleet and then does not start is one for which the fleet waits in vain.
     pub(super) fn open_with(
         config: &Config,
         keys: Keys,
         options: EmbeddedOptions,
+        lock: Option<File>,
     ) -> Result<Self, StoreFault> {
         let cache = cache(config);
         let threads = NonZeroUsize::new(config.logins.hashing_threads)
@@ -89,7 +93,7 @@ impl Parts {
         let queue = NonZeroUsize::new(config.logins.hashing_queue).unwrap_or(NonZeroUsize::MIN);
         let hashing = HashingPool::start(threads, queue, HashingCost::OWASP)
             .map_err(|fault| format!("the threads for passwords cannot be started: {fault}"))?;
-        let store = OpenStore::open(config, &keys.store, &cache, options)?;
+        let store = OpenStore::open(config, &keys.store, &cache, options, lock)?;
         let (look_up, change) = match &config.store.redis {
             None => (config.store.timeout, config.store.timeout),
             // A removal takes as long as Redis, and then as long as the fleet takes to confirm it.

@@ -132,7 +132,7 @@ struct Opened(OpenStore);
 impl Opened {
     fn open(config: &Config, keys: &KeyDirectory) -> Result<Self, String> {
         let cache = parts::cache(config);
-        Ok(Self(OpenStore::open(config, &keys.store, &cache, open_store::command())?))
+        Ok(Self(OpenStore::open(config, &keys.store, &cache, open_store::command(), None)?))
     }
 
     fn ports(&self) -> Ports {

@@ -41,7 +41,7 @@ use crate::config::reference;
 
 pub use backup_report::{BackupReport, Replace, RestoreReport};
 pub use failure::Failure;
-pub use runtime::{OpenRefusal, Runtime};
+pub use runtime::{Beginning, OpenRefusal, Runtime};
 pub use settings::Settings;
 
 /// An authenticating reverse proxy: checks every bearer token against a server-side allowlist.
@@ -64,7 +64,13 @@ enum Command {
         address: SocketAddr,
     },
     /// Run keyward in the foreground.
-    Run,
+    Run {
+        /// Take the sockets over from the keyward that runs on this configuration, without losing a
+        /// request; that one then finishes what it has begun, and ends. Where none runs, start as
+        /// usual.
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Check the configuration and say everything that is wrong with it.
     Validate,
     /// Make, list and revoke bootstrap tokens: an administrator's credentials for making API keys.
@@ -145,7 +151,10 @@ fn carry_out(command: Command, context: &mut Context<'_>) -> Result<(), Failure>
     let version = env!("CARGO_PKG_VERSION");
     match command {
         Command::Demo { address } => context.runtime.demo(address),
-        Command::Run => context.runtime.run(context.config),
+        Command::Run { take_over } => {
+            let beginning = if take_over { Beginning::TakeOver } else { Beginning::Alone };
+            context.runtime.run(context.config, beginning)
+        }
         Command::Validate => validate::execute(context),
         Command::Bootstrap(command) => command.execute(context),
         Command::Token(command) => command.execute(context),

@@ -20,7 +20,7 @@ use crate::tokens::signed::SigningAlgorithm;
 /// (`keyward.toml:12:7: message`), or with whatever else keeps it from its work.
 pub trait Runtime {
     /// Runs keyward in the foreground until it is told to stop.
-    fn run(&self, config: &Path) -> Result<(), Failure>;
+    fn run(&self, config: &Path, beginning: Beginning) -> Result<(), Failure>;
 
     /// Runs the demonstration on `address` until it is told to stop: a temporary store, a built-in
     /// echo upstream, and the calls to try on standard output. Touches no file of the user's.
@@ -92,6 +92,15 @@ pub trait Runtime {
     fn timeout(&self) -> Duration {
         Duration::from_secs(10)
     }
+}
+
+/// How a keyward begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It binds its addresses, and nothing else may have them.
+    Alone,
+    /// It takes over from the keyward that runs on the same configuration, if one does.
+    TakeOver,
 }
 
 /// Why the store was not opened for the command line.

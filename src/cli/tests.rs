@@ -197,7 +197,7 @@ fn refused<T>(words: &str) -> Result<T, Failure> {
 }
 
 impl Runtime for Program {
-    fn run(&self, config: &Path) -> Result<(), Failure> {
+    fn run(&self, config: &Path, _beginning: Beginning) -> Result<(), Failure> {
         self.calls.borrow_mut().push(format!("run {}", config.display()));
         refused("it has ended")
     }
@@ -359,7 +359,7 @@ impl Serving {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 let ((), served) = tokio::join!(
                     serve_probes(listener, tokens.clone(), stopped.clone()),
-                    serve_socket(socket, tokens.clone(), tokens, stopped)
+                    serve_socket(socket, tokens.clone(), tokens, None, stopped)
                 );
                 served.expect("served");
             })

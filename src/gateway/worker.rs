@@ -211,6 +211,8 @@ impl WorkerGateway {
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
+        // Another process may have revoked it, which breaks no fence here.
+        let is_shared = cache.lease().reads_anew();
         let mut doubtful = Vec::new();
         self.controls.borrow_mut().retain(|control| {
             let Some(control) = control.upgrade() else { return false };
@@ -229,7 +231,9 @@ impl WorkerGateway {
                 };
             if has_ended {
                 control.cut(Ending::TokenEnded);
-            } else if caller.outside.is_none() && !cache.is_current(&caller.digest, holder.fence) {
+            } else if caller.outside.is_none()
+                && (is_shared || !cache.is_current(&caller.digest, holder.fence))
+            {
                 doubtful.push((control, holder));
             }
             true

@@ -6,28 +6,48 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::address::ListenAddress;
+use super::bind::OpenSocket;
+use super::inherit::InheritedSocket;
 use super::limit::ConnectionLimit;
-use super::listen::{AcceptedStream, Arrival, BACKLOG, Listener, ListeningSocket};
+use super::listen::{AcceptedStream, Arrival, BACKLOG, Listener, ListeningSocket, SocketOrigin};
 use super::listener::ListenerSettings;
 use super::worker_pool::{WorkerHandle, WorkerPool};
 use crate::gateway::PeerAddress;
-use crate::wire::socket_file;
+use crate::wire::socket_file::{self, SocketFile, SocketFileHandle};
 
 /// One listening socket, being accepted from.
 pub struct Acceptor {
     address: ListenAddress,
-    /// The socket, while it is listened on; none of a Unix socket.
-    socket: Option<Weak<TcpListener>>,
+    /// The socket, while it is listened on.
+    socket: WeakSocket,
+    /// Of a Unix socket whose file is keyward's.
+    file: Option<SocketFileHandle>,
+    origin: SocketOrigin,
     settings: CurrentSettings,
-    /// `Some`: it is to stop, and these have taken over.
-    stop: watch::Sender<Option<Vec<Successor>>>,
+    /// `Some`: it is to stop.
+    stop: watch::Sender<Option<Stop>>,
     task: JoinHandle<()>,
+}
+
+enum WeakSocket {
+    Tcp(Weak<TcpListener>),
+    Unix(Weak<UnixListener>),
+}
+
+/// How an acceptor stops.
+#[derive(Clone)]
+enum Stop {
+    /// After accepting what is established, and, for a moment, for those that have taken over.
+    Close(Vec<Successor>),
+    /// At once: another process accepts from the socket.
+    Leave,
 }
 
 type CurrentSettings = Arc<ArcSwap<ListenerSettings>>;
@@ -42,7 +62,7 @@ struct Successor {
 
 /// After an error of `accept` (no file descriptors left, say).
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long the handshake of TCP may take that had begun when a more specific listener took over.
+/// How long the handshake of TCP may take that had begun when another listener took over.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
 impl Acceptor {
@@ -55,12 +75,14 @@ impl Acceptor {
         pool: &WorkerPool,
         limit: Arc<ConnectionLimit>,
     ) -> Self {
-        let ListeningSocket { address, listener } = socket;
+        let ListeningSocket { address, listener, origin } = socket;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let (stop, stopped) = watch::channel(None);
-        let socket = match &listener {
-            Listener::Tcp(listener) => Some(Arc::downgrade(listener)),
-            Listener::Unix { .. } => None,
+        let (socket, file) = match &listener {
+            Listener::Tcp(listener) => (WeakSocket::Tcp(Arc::downgrade(listener)), None),
+            Listener::Unix { listener, file, .. } => {
+                (WeakSocket::Unix(Arc::downgrade(listener)), file.as_ref().map(SocketFile::handle))
+            }
         };
         let accepting = Accepting {
             socket: listener,
@@ -69,7 +91,19 @@ impl Acceptor {
             limit,
             stopped,
         };
-        Self { address, socket, settings, stop, task: tokio::spawn(accepting.run()) }
+        let task = tokio::spawn(accepting.run());
+        Self { address, socket, file, origin, settings, stop, task }
+    }
+
+    /// Accepts from another socket by the present settings of this one, which covers its address.
+    #[must_use]
+    pub fn start_beside(
+        &self,
+        socket: ListeningSocket,
+        pool: &WorkerPool,
+        limit: Arc<ConnectionLimit>,
+    ) -> Self {
+        Self::start(socket, ListenerSettings::clone(&self.settings.load()), pool, limit)
     }
 
     /// The address that is listened on, with the port that the system chose for port 0.
@@ -81,6 +115,7 @@ impl Acceptor {
     /// From now on, connections are taken by these settings; the address stays.
     pub fn replace(&self, settings: ListenerSettings) {
         if let ListenAddress::Unix(path) = &self.address
+            && self.origin == SocketOrigin::Keyward
             && self.settings.load().socket_mode != settings.socket_mode
             && let Err(fault) = socket_file::set_mode(path, settings.socket_mode)
         {
@@ -96,14 +131,60 @@ impl Acceptor {
         self.settings.store(other.settings.load_full());
     }
 
-    /// The socket, while it is listened on.
-    pub(super) fn tcp_listener(&self) -> Option<Arc<TcpListener>> {
-        self.socket.as_ref().and_then(Weak::upgrade)
+    /// The socket, while it is listened on, as one that another may share its port with; none of a
+    /// Unix socket.
+    #[must_use]
+    pub fn open_socket(&self) -> Option<OpenSocket> {
+        let WeakSocket::Tcp(listener) = &self.socket else { return None };
+        let socket = SockRef::from(&*listener.upgrade()?).try_clone().ok()?;
+        Some(OpenSocket { address: self.address.clone(), socket: Arc::new(socket) })
+    }
+
+    /// The socket, for a process that is to take over; none: it is not listened on any more.
+    /// `configured`: its address in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no file descriptor to give.
+    pub fn share(&self, configured: &ListenAddress) -> io::Result<Option<InheritedSocket>> {
+        let shared = match &self.socket {
+            WeakSocket::Tcp(listener) => {
+                let Some(listener) = listener.upgrade() else { return Ok(None) };
+                let socket = SockRef::from(&*listener).try_clone()?;
+                InheritedSocket::tcp(socket.into(), self.origin)?
+            }
+            WeakSocket::Unix(listener) => {
+                let Some(listener) = listener.upgrade() else { return Ok(None) };
+                let socket = SockRef::from(&*listener).try_clone()?;
+                let lock = self.file.as_ref().map(SocketFileHandle::lock).transpose()?;
+                // A socket that was put in its place after it was bound says where it was bound.
+                let address = self.address.clone();
+                InheritedSocket::unix_at(address, socket.into(), self.origin)?.with_lock(lock)
+            }
+        };
+        Ok(Some(shared.configured_as(configured.clone(), false)))
+    }
+
+    /// The file of a socket that was handed over is removed with it from now on: the process before
+    /// has left it.
+    pub fn take_file(&self) {
+        if let Some(file) = &self.file {
+            file.take();
+        }
+    }
+
+    /// Leaves the socket at once to the process that it was handed over to.
+    pub async fn leave(self) {
+        if let Some(file) = &self.file {
+            file.leave();
+        }
+        self.stop.send_replace(Some(Stop::Leave));
+        let _ = self.task.await;
     }
 
     /// Stops listening, after accepting the connections that are already established.
     pub fn stop(&self) {
-        self.stop.send_replace(Some(Vec::new()));
+        self.stop.send_replace(Some(Stop::Close(Vec::new())));
     }
 
     /// Stops listening, as `successors` have taken over. For a second, a client that began to
@@ -115,7 +196,7 @@ impl Acceptor {
             address: successor.address.clone(),
             settings: Arc::clone(&successor.settings),
         };
-        self.stop.send_replace(Some(successors.map(successor).collect()));
+        self.stop.send_replace(Some(Stop::Close(successors.map(successor).collect())));
     }
 
     /// Goes on after all, by these settings: the reverse of [`stop`](Self::stop) and
@@ -128,8 +209,19 @@ impl Acceptor {
     /// Whether the socket is still listened on, even if only for clients that had begun to connect.
     #[must_use]
     pub fn is_listening(&self) -> bool {
-        !self.task.is_finished()
-            && self.socket.as_ref().is_some_and(|socket| socket.strong_count() > 0)
+        let is_open = match &self.socket {
+            WeakSocket::Tcp(socket) => socket.strong_count() > 0,
+            // Its file is gone.
+            WeakSocket::Unix(_) => false,
+        };
+        is_open && !self.task.is_finished()
+    }
+
+    /// As [`finish`](Self::finish), after clients that have begun to connect have had time to: the
+    /// address is another listener's, in another process.
+    pub async fn finish_after_handshakes(self) {
+        tokio::time::sleep(HANDSHAKES).await;
+        self.finish().await;
     }
 
     /// Stops listening, and returns when every established connection is with a worker.
@@ -145,13 +237,13 @@ struct Accepting {
     settings: CurrentSettings,
     workers: Arc<[WorkerHandle]>,
     limit: Arc<ConnectionLimit>,
-    stopped: watch::Receiver<Option<Vec<Successor>>>,
+    stopped: watch::Receiver<Option<Stop>>,
 }
 
 impl Accepting {
     async fn run(mut self) {
         loop {
-            let successors = self.until_stopped().await;
+            let Stop::Close(successors) = self.until_stopped().await else { return };
             self.socket.remove_file();
             // Closing the listener would cut off the connections that are already established.
             for _ in 0..BACKLOG {
@@ -167,13 +259,14 @@ impl Accepting {
         }
     }
 
-    /// Accepts until the listener is to stop. Returns the listeners that have taken over.
-    async fn until_stopped(&mut self) -> Vec<Successor> {
+    /// Accepts until the listener is to stop. Returns how.
+    async fn until_stopped(&mut self) -> Stop {
         loop {
             let accepted = tokio::select! {
                 accepted = std::future::poll_fn(|cx| self.socket.poll_accept(cx)) => accepted,
                 stop = self.stopped.wait_for(Option::is_some) => {
-                    return stop.ok().and_then(|successors| successors.clone()).unwrap_or_default();
+                    let stop = stop.ok().and_then(|stop| stop.clone());
+                    return stop.unwrap_or(Stop::Close(Vec::new()));
                 }
             };
             match accepted {

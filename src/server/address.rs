@@ -19,6 +19,15 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
+    /// Reads what [`Display`](fmt::Display) writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some(path) => Some(Self::Unix(Path::new(path).into())),
+            None => text.parse().ok().map(Self::Tcp),
+        }
+    }
+
     /// Whether both are one address. Port 0 is a new port each time.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -87,10 +96,9 @@ mod tests {
     use super::*;
 
     fn address(text: &str) -> ListenAddress {
-        match text.strip_prefix("unix:") {
-            Some(path) => ListenAddress::Unix(Path::new(path).into()),
-            None => ListenAddress::Tcp(text.parse().expect("an address")),
-        }
+        let address = ListenAddress::parse(text).expect("an address");
+        assert_eq!(ListenAddress::parse(&address.to_string()), Some(address.clone()));
+        address
     }
 
     #[test]

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::accept::Acceptor;
 use super::address::ListenAddress;
-use super::listen::{BACKLOG, Listener, ListeningSocket};
+use super::inherit::{InheritedListener, InheritedSocket};
+use super::listen::{BACKLOG, Listener, ListeningSocket, SocketOrigin};
 use crate::wire::socket_file::BoundSocketFile;
 
 /// An address that is bound and not listened on yet: connections to it are still refused.
@@ -28,6 +28,25 @@ pub struct BoundAddress {
 enum BoundSocket {
     Tcp(Socket),
     Unix(Arc<Path>, BoundSocketFile),
+    /// It is listened on already.
+    Inherited(Box<InheritedSocket>),
+}
+
+/// A socket of TCP that is listened on: another one may share its port.
+#[derive(Clone)]
+pub struct OpenSocket {
+    pub(super) address: ListenAddress,
+    pub(super) socket: Arc<Socket>,
+}
+
+impl InheritedSocket {
+    /// As a socket that another one may share its port with; none: it is not of TCP.
+    #[must_use]
+    pub fn open_socket(&self) -> Option<OpenSocket> {
+        let InheritedListener::Tcp(listener) = &self.socket else { return None };
+        let socket = Arc::new(listener.try_clone().ok()?.into());
+        Some(OpenSocket { address: self.address.clone(), socket })
+    }
 }
 
 /// An address that could be bound but not listened on.
@@ -47,10 +66,10 @@ impl BoundAddress {
     /// # Errors
     ///
     /// When it cannot be bound, for example because another program listens on it.
-    pub fn bind<'a>(
+    pub fn bind(
         configured: &ListenAddress,
         socket_mode: u32,
-        beside: impl IntoIterator<Item = &'a Acceptor>,
+        beside: &[OpenSocket],
     ) -> io::Result<Self> {
         let address = match configured {
             ListenAddress::Tcp(address) => *address,
@@ -69,7 +88,7 @@ impl BoundAddress {
             socket.set_only_v6(false)?;
         }
         let overlapping = overlapping(configured, beside);
-        let sharing = Sharing::begin(overlapping.iter().map(SockRef::from));
+        let sharing = Sharing::begin(overlapping.iter().map(|one| SockRef::from(&*one.socket)));
         socket.set_reuse_port(!overlapping.is_empty())?;
         socket.bind(&address.into())?;
         socket.set_reuse_port(false)?;
@@ -77,16 +96,33 @@ impl BoundAddress {
         Ok(Self { address: configured.clone(), socket: BoundSocket::Tcp(socket) })
     }
 
+    /// A socket that is listened on already, for the listener that is configured as this.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no file descriptor to give.
+    pub fn inherit(configured: &ListenAddress, socket: &InheritedSocket) -> io::Result<Self> {
+        let socket = BoundSocket::Inherited(Box::new(socket.try_clone()?));
+        Ok(Self { address: configured.clone(), socket })
+    }
+
     fn tcp_socket(&self) -> Option<SockRef<'_>> {
         match &self.socket {
             BoundSocket::Tcp(socket) => Some(SockRef::from(socket)),
             BoundSocket::Unix(..) => None,
+            BoundSocket::Inherited(inherited) => match &inherited.socket {
+                InheritedListener::Tcp(listener) => Some(SockRef::from(listener)),
+                InheritedListener::Unix(_) => None,
+            },
         }
     }
 
     /// Begins to listen; the socket stays with this.
     fn begin(&self) -> io::Result<()> {
-        self.tcp_socket().map_or(Ok(()), |socket| socket.listen(BACKLOG))
+        match &self.socket {
+            BoundSocket::Tcp(socket) => socket.listen(BACKLOG),
+            BoundSocket::Unix(..) | BoundSocket::Inherited(_) => Ok(()),
+        }
     }
 
     fn finish(self) -> io::Result<ListeningSocket> {
@@ -94,14 +130,17 @@ impl BoundAddress {
             BoundSocket::Tcp(socket) => {
                 let listener = TcpListener::from_std(socket.into())?;
                 let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(ListeningSocket { address, listener: Listener::Tcp(Arc::new(listener)) })
+                let (listener, origin) = (Listener::Tcp(Arc::new(listener)), SocketOrigin::Keyward);
+                Ok(ListeningSocket { address, listener, origin })
             }
             BoundSocket::Unix(path, bound) => {
                 let (listener, file) = bound.listen(BACKLOG).map_err(io::Error::other)?;
-                let listener = UnixListener::from_std(listener)?;
-                let listener = Listener::Unix { listener, path, file };
-                Ok(ListeningSocket { address: self.address, listener })
+                let listener = Arc::new(UnixListener::from_std(listener)?);
+                let listener = Listener::Unix { listener, path, file: Some(file) };
+                let origin = SocketOrigin::Keyward;
+                Ok(ListeningSocket { address: self.address, listener, origin })
             }
+            BoundSocket::Inherited(inherited) => inherited.into_listening(),
         }
     }
 }
@@ -113,20 +152,20 @@ impl BoundAddress {
 ///
 /// When another program has listened on one of the addresses since it was bound, or the runtime
 /// does not take a socket.
-pub fn listen_all<'a>(
+pub fn listen_all(
     bound: Vec<BoundAddress>,
-    beside: impl IntoIterator<Item = &'a Acceptor> + Clone,
+    beside: &[OpenSocket],
 ) -> Result<Vec<ListeningSocket>, ListenError> {
-    let older: Vec<_> =
-        bound.iter().flat_map(|one| overlapping(&one.address, beside.clone())).collect();
+    let older: Vec<_> = bound.iter().flat_map(|one| overlapping(&one.address, beside)).collect();
     let is_shared = |at: usize, address: &ListenAddress| {
         let mut others = bound.iter().enumerate().filter(|(other, _)| *other != at);
         others.any(|(_, other)| other.address.overlaps(address))
-            || !overlapping(address, beside.clone()).is_empty()
+            || !overlapping(address, beside).is_empty()
     };
     let newer = bound.iter().enumerate().filter(|(at, one)| is_shared(*at, &one.address));
     let newer = newer.filter_map(|(_, one)| one.tcp_socket());
-    let sharing = Sharing::begin(newer.chain(older.iter().map(SockRef::from)));
+    let older = older.iter().map(|one| SockRef::from(&*one.socket));
+    let sharing = Sharing::begin(newer.chain(older));
     for one in &bound {
         one.begin().map_err(|source| ListenError { address: one.address.clone(), source })?;
     }
@@ -139,16 +178,10 @@ pub fn listen_all<'a>(
 }
 
 /// Those of the listening sockets whose addresses overlap with this one.
-fn overlapping<'a>(
-    address: &ListenAddress,
-    beside: impl IntoIterator<Item = &'a Acceptor>,
-) -> Vec<Arc<TcpListener>> {
+fn overlapping(address: &ListenAddress, beside: &[OpenSocket]) -> Vec<OpenSocket> {
     let is_tcp = matches!(address, ListenAddress::Tcp(_));
-    beside
-        .into_iter()
-        .filter(|acceptor| is_tcp && acceptor.address().overlaps(address))
-        .filter_map(Acceptor::tcp_listener)
-        .collect()
+    let overlapping = beside.iter().filter(|one| is_tcp && one.address.overlaps(address));
+    overlapping.cloned().collect()
 }
 
 /// While it lives, these sockets share their ports with others that ask for it.

@@ -36,7 +36,7 @@ impl Connection {
                 if self.control.deadline.is_over() {
                     return Poll::Ready(None);
                 }
-                if self.worker.is_draining() && !is_shortened {
+                if self.worker.closes_idle() && !is_shortened {
                     is_shortened = true;
                     self.control.deadline.set(self.first_byte.min(DRAIN_GRACE));
                 }

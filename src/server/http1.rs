@@ -11,7 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -88,8 +89,11 @@ async fn serve_awake(connection: &Connection) -> Ended {
             (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
         let (socket, limits) = (socket.clone(), *limits);
         async move {
-            let response = gateway::run(gateway, client, control, limits, request).await;
+            let mut response = gateway::run(gateway, client, control, limits, request).await;
             socket.owe_response();
+            if worker.ends_soon() {
+                say_close(&mut response);
+            }
             response
         }
     });
@@ -143,11 +147,20 @@ async fn serve_awake(connection: &Connection) -> Ended {
         (None, Phase::Head) => {
             Ended::Refused(HeadFault::TooSlow, "the head took too long".to_owned())
         }
-        (None, Phase::Idle) if socket.is_flushed() && !worker.is_draining() => {
+        (None, Phase::Idle) if socket.is_flushed() && !worker.closes_idle() => {
             // What has been read of a next request would have ended the idleness.
             if serving.into_parts().read_buf.is_empty() { Ended::Idle } else { Ended::Broken }
         }
         (None, _) => Ended::Broken,
+    }
+}
+
+/// Has the response say that it is the last one on its connection.
+fn say_close<E>(response: &mut Result<Response<ResponseBody>, E>) {
+    if let Ok(response) = response
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -161,7 +174,7 @@ const fn is_between_requests(phase: Phase) -> bool {
 fn may_close(connection: &Connection) -> bool {
     match connection.control.phase() {
         Phase::Exchange | Phase::Streaming => true,
-        Phase::Idle => !connection.socket.has_held(),
+        Phase::Idle => connection.worker.closes_idle() && !connection.socket.has_held(),
         Phase::FirstByte | Phase::Head => false,
     }
 }
@@ -173,7 +186,7 @@ async fn next_byte(connection: &Connection) -> bool {
     std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
         let polled = socket.poll_next_byte(cx, &mut worker.scratch.borrow_mut());
-        if polled.is_pending() && (control.deadline.is_over() || worker.is_draining()) {
+        if polled.is_pending() && (control.deadline.is_over() || worker.closes_idle()) {
             return Poll::Ready(false);
         }
         polled

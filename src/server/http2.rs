@@ -81,6 +81,9 @@ pub(super) async fn serve(connection: &Connection) {
     });
     let mut serving = pin!(builder.serve_connection(TokioIo::new(socket.clone()), service));
     let mut is_closing = false;
+    // One that begins while others are told to end is told with the last of them: its client has
+    // asked for nothing yet.
+    let is_of_the_last = worker.ends_soon();
     let outcome = std::future::poll_fn(|cx| {
         control.deadline.wake_by(cx);
         if let Poll::Ready(outcome) = serving.as_mut().poll(cx) {
@@ -95,7 +98,8 @@ pub(super) async fn serve(connection: &Connection) {
             }
             control.deadline.set(CLOSE_TIMEOUT);
         }
-        if (is_overdue || worker.is_draining()) && !is_closing {
+        let is_to_end = worker.is_draining() || (worker.ends_soon() && !is_of_the_last);
+        if (is_overdue || is_to_end) && !is_closing {
             is_closing = true;
             serving.as_mut().graceful_shutdown();
             if is_idle {

@@ -21,14 +21,36 @@ pub(super) const BACKLOG: i32 = 4096;
 pub struct ListeningSocket {
     pub(super) address: ListenAddress,
     pub(super) listener: Listener,
+    pub(super) origin: SocketOrigin,
+}
+
+/// Whose a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOrigin {
+    /// keyward's own. It is closed when no listener has it any more.
+    Keyward,
+    /// The service manager's, which listens on, whatever keyward does: it is kept for a reload
+    /// that asks for it, and neither its file nor its mode are keyward's to change.
+    ServiceManager,
 }
 
 pub(super) enum Listener {
     Tcp(Arc<TcpListener>),
-    Unix { listener: UnixListener, path: Arc<Path>, file: SocketFile },
+    /// `file`: none of a socket whose file is not keyward's.
+    Unix {
+        listener: Arc<UnixListener>,
+        path: Arc<Path>,
+        file: Option<SocketFile>,
+    },
 }
 
 impl ListeningSocket {
+    /// The address that is listened on.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
     /// The socket itself; none of a Unix socket.
     #[must_use]
     pub fn into_tcp(self) -> Option<TcpListener> {
@@ -60,7 +82,11 @@ impl Listener {
     pub(super) fn remove_file(&mut self) {
         match self {
             Self::Tcp(_) => {}
-            Self::Unix { file, .. } => file.remove(),
+            Self::Unix { file, .. } => {
+                if let Some(file) = file {
+                    file.remove();
+                }
+            }
         }
     }
 }

@@ -35,7 +35,9 @@ pub(super) struct Worker {
     /// Where bytes are read to that come ahead of their turn: one buffer for all connections.
     pub(super) scratch: RefCell<Box<[u8]>>,
     settings: Arc<ArcSwap<ConnectionSettings>>,
+    ends_soon: Cell<bool>,
     draining: Cell<bool>,
+    closes_idle: Cell<bool>,
 }
 
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -47,12 +49,25 @@ impl Worker {
             deadlines: Deadlines::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
             settings,
+            ends_soon: Cell::new(false),
             draining: Cell::new(false),
+            closes_idle: Cell::new(false),
         }
     }
 
+    /// Whether clients are to be told that their connections end, with their next response.
+    pub(super) fn ends_soon(&self) -> bool {
+        self.ends_soon.get()
+    }
+
+    /// Whether a connection is to end behind the response that it is at.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether a connection that is at no request is to end, too.
+    pub(super) fn closes_idle(&self) -> bool {
+        self.closes_idle.get()
     }
 
     /// As they are in force now.
@@ -60,9 +75,21 @@ impl Worker {
         **self.settings.load()
     }
 
+    /// New connections are still served.
+    pub(super) fn end_soon(&self) {
+        self.ends_soon.set(true);
+        self.deadlines.wake_all();
+    }
+
     pub(super) fn begin_draining(&self) {
+        self.ends_soon.set(true);
         self.draining.set(true);
         self.gateway.begin_stopping();
+        self.deadlines.wake_all();
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.closes_idle.set(true);
         self.deadlines.wake_all();
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct WorkerHandle {
 
 enum Message {
     Arrival(Arrival),
+    /// Tell clients that their connections end.
+    EndSoon,
     /// Finish what is under way, for no longer than this; then end.
     Drain(Grace),
 }
@@ -124,6 +126,14 @@ impl WorkerPool {
         Stopper(self.handles())
     }
 
+    /// From now on, clients are told with each response, or by GOAWAY, that their connections end.
+    /// New ones are still served.
+    pub fn end_soon(&self) {
+        for handle in self.handles.iter() {
+            let _ = handle.messages.send(Message::EndSoon);
+        }
+    }
+
     /// Lets the workers finish what is under way, for no longer than `grace`, and waits for their
     /// end. Blocks.
     pub fn drain(self, grace: Grace) {
@@ -145,10 +155,14 @@ pub struct Grace {
     pub requests: Duration,
     /// Tunnels and event streams, which do not end by themselves.
     pub tunnels: Duration,
+    /// Connections of HTTP/1.1 that are at no request. In this time, they end behind their next
+    /// response: a client that sends one just now does not find its connection closed.
+    pub idle: Duration,
 }
 
 impl Grace {
-    const NONE: Self = Self { requests: Duration::ZERO, tunnels: Duration::ZERO };
+    const NONE: Self =
+        Self { requests: Duration::ZERO, tunnels: Duration::ZERO, idle: Duration::ZERO };
 }
 
 /// Tells workers to end at once.
@@ -185,16 +199,21 @@ async fn work(
     let grace = loop {
         match messages.recv().await {
             Some(Message::Arrival(arrival)) => take(&worker, arrival, &connections),
+            Some(Message::EndSoon) => worker.end_soon(),
             Some(Message::Drain(grace)) => break grace,
             None => break Grace::NONE,
         }
     };
     let begun = Instant::now();
     let (mut end, mut end_of_tunnels) = (begun + grace.requests, begun + grace.tunnels);
+    let end_of_idle = begun + grace.idle;
     worker.begin_draining();
     while connections.load(Ordering::Relaxed) > 0 && Instant::now() < end {
         if Instant::now() >= end_of_tunnels {
             worker.gateway.end_endless();
+        }
+        if Instant::now() >= end_of_idle && !worker.closes_idle() {
+            worker.close_idle();
         }
         // A connection that was on its way when the listener stopped is served like the others.
         match tokio::time::timeout(TICK, messages.recv()).await {
@@ -203,7 +222,7 @@ async fn work(
                 end = end.min(Instant::now() + sooner.requests);
                 end_of_tunnels = end_of_tunnels.min(Instant::now() + sooner.tunnels);
             }
-            Err(_) => {}
+            Err(_) | Ok(Some(Message::EndSoon)) => {}
             Ok(None) => tokio::time::sleep(TICK).await,
         }
     }

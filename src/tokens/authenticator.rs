@@ -76,6 +76,9 @@ pub enum Refused {
 /// How often a record is read again because a revocation in the same shard broke the fence.
 const FLIGHTS: usize = 16;
 
+/// How long a read that is not shared waits before it asks again for a turn at the store.
+const TURN: Duration = Duration::from_millis(2);
+
 impl Authenticator {
     /// An authenticator of these parts.
     #[must_use]
@@ -216,6 +219,9 @@ impl Authenticator {
         claims: Option<&SignedClaims>,
         now: Moment,
     ) -> Result<Answer, StoreError> {
+        if self.parts.cache.lease().reads_anew() {
+            return self.parts.within(self.read_alone(digest, claims)).await;
+        }
         let mut flight = match self.parts.cache.join(digest, now.uptime) {
             Join::Answer(answer) => return Ok(answer),
             Join::Follower(flight) => flight,
@@ -233,6 +239,24 @@ impl Authenticator {
                 .unwrap_or_else(|| Err(StoreError::Unavailable("a look-up was abandoned".into())))
         };
         self.parts.within(landed).await
+    }
+
+    /// The answer of the store for this request alone: a read that is under way for another one may
+    /// have begun before a change by another process that this request must see.
+    async fn read_alone(
+        &self,
+        digest: TokenDigest,
+        claims: Option<&SignedClaims>,
+    ) -> Result<Answer, StoreError> {
+        loop {
+            match self.parts.store.find(digest).await {
+                Ok(Some(record)) => return matching(&record, claims),
+                Ok(None) => return Ok(Answer::Absent),
+                // There are as many reads as requests: they wait for their turn.
+                Err(StoreError::Overloaded) => tokio::time::sleep(TURN).await,
+                Err(fault) => return Err(fault),
+            }
+        }
     }
 
     /// The claims of a token, if keyward made it; `None` for an opaque one.

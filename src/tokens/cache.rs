@@ -1,6 +1,6 @@
 //! The cache of verified tokens, which every request asks first.
 //!
-//! It only ever answers what the store would have answered. Four rules make that so:
+//! It only ever answers what the store would have answered. Five rules make that so:
 //!
 //! * **Fences.** Before a read of the store is sent, the reader takes a [`Fence`]: the epoch and
 //!   the generation of the token's shard. The answer is put in only if both are still the same. An
@@ -11,6 +11,8 @@
 //!   answer from before it.
 //! * **The lease.** What is remembered is used, and what was read is handed on, only while the
 //!   [`Lease`] holds: without one, a revocation may have been missed.
+//! * **Alone.** While another process has the store, too, nothing is remembered and no read is
+//!   shared ([`TokenCache::read_anew`]): that process breaks no fence here.
 //! * **Bounds.** The number of entries is bounded; the least valuable is evicted. Unknown tokens
 //!   are remembered for at most [`ABSENT_FOR`], and forgotten at once when they are made.
 //!
@@ -197,6 +199,17 @@ impl TokenCache {
         drop(stripes);
     }
 
+    /// From now on and until the returned value is dropped, every decision reads the store: for
+    /// while another process changes it, too. Only for a lease [without an
+    /// end](Lease::endless).
+    #[must_use]
+    pub fn read_anew(self: &Arc<Self>) -> ReadAnew {
+        self.lease.suspend();
+        // Reads that are under way are made again: their answers may be from before.
+        self.invalidate_all();
+        ReadAnew(Arc::clone(self))
+    }
+
     /// How many tokens are remembered, unknown ones included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -231,6 +244,17 @@ impl TokenCache {
 /// A panic under the lock leaves the map in a complete state, so poisoning is ignored.
 fn lock(stripe: &Mutex<Flights>) -> MutexGuard<'_, Flights> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it lives, nothing that is remembered counts: see [`TokenCache::read_anew`].
+pub struct ReadAnew(Arc<TokenCache>);
+
+impl Drop for ReadAnew {
+    fn drop(&mut self) {
+        // First, so that no fence from before outlives it: the other process broke none.
+        self.0.invalidate_all();
+        self.0.lease.resume();
+    }
 }
 
 /// The task of reading the store for a token. If it is dropped without [landing](Self::land), all
@@ -272,7 +296,9 @@ impl Leader {
         now: Uptime,
     ) -> Result<(), FenceBroken> {
         let mut flights = self.cache.stripe(&self.digest);
-        let is_certain = self.cache.is_current(&self.digest, fence) && self.cache.lease.holds(now);
+        let reads_anew = self.cache.lease.reads_anew();
+        let is_certain = self.cache.is_current(&self.digest, fence)
+            && (self.cache.lease.holds(now) || reads_anew);
         if outcome.is_ok() && !is_certain {
             self.cache.refused_fills.fetch_add(1, Ordering::Relaxed);
             return Err(FenceBroken);
@@ -282,7 +308,7 @@ impl Leader {
             Ok(Answer::Absent) => Some(Entry::Absent { until: now.after(ABSENT_FOR) }),
             Ok(Answer::PresentOnce(_)) | Err(_) => None,
         };
-        if let Some(entry) = entry {
+        if let Some(entry) = entry.filter(|_| !reads_anew) {
             self.cache.entries.insert(self.digest, entry);
         }
         flights.remove(&self.digest);

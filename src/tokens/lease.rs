@@ -7,9 +7,12 @@
 //! (DESIGN.md, section 6).
 //!
 //! A store within the process reports every change in the same step: its lease never ends
-//! ([`Lease::endless`]).
+//! ([`Lease::endless`]). While two processes have that store, neither learns of the other's
+//! changes: then nothing that is remembered counts, and each decision reads the store
+//! ([`Lease::reads_anew`]).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -45,6 +48,9 @@ pub struct Lease {
     hopeless: AtomicU64,
     /// Wakes the requests that wait.
     granted: Notify,
+    /// Whether nothing that is remembered counts, and for how many reasons.
+    reads_anew: AtomicBool,
+    suspensions: Mutex<usize>,
 }
 
 impl Lease {
@@ -69,7 +75,9 @@ impl Lease {
 
     fn with(terms: LeaseTerms, until: u64) -> Self {
         let [until, since, hopeless] = [until, 0, u64::MAX].map(AtomicU64::new);
-        Self { terms, until, since, hopeless, granted: Notify::new() }
+        let (granted, reads_anew) = (Notify::new(), AtomicBool::new(false));
+        let suspensions = Mutex::new(0);
+        Self { terms, until, since, hopeless, granted, reads_anew, suspensions }
     }
 
     /// Its durations.
@@ -84,6 +92,30 @@ impl Lease {
         now.nanos() < self.until.load(Ordering::Acquire)
     }
 
+    /// Whether nothing that is remembered counts, and what was just read from the store does.
+    #[must_use]
+    pub fn reads_anew(&self) -> bool {
+        self.reads_anew.load(Ordering::Acquire)
+    }
+
+    /// From now on, nothing that is remembered counts: a lease without an end is suspended.
+    pub(super) fn suspend(&self) {
+        let mut suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
+        *suspensions = suspensions.saturating_add(1);
+        self.reads_anew.store(true, Ordering::Release);
+        self.until.store(0, Ordering::Release);
+    }
+
+    /// Takes one [`suspend`](Self::suspend) back. With the last one, it holds again.
+    pub(super) fn resume(&self) {
+        let mut suspensions = self.suspensions.lock().unwrap_or_else(PoisonError::into_inner);
+        *suspensions = suspensions.saturating_sub(1);
+        if *suspensions == 0 {
+            self.until.store(u64::MAX, Ordering::Release);
+            self.reads_anew.store(false, Ordering::Release);
+        }
+    }
+
     /// Whether what is remembered may be used although the lease does not hold.
     #[must_use]
     pub fn tolerates_stale(&self, now: Uptime) -> bool {
@@ -93,7 +125,7 @@ impl Lease {
     /// Whether open connections may go on.
     #[must_use]
     pub fn tolerates_open(&self, now: Uptime) -> bool {
-        self.holds(now) || now < self.since().after(self.terms.open)
+        self.holds(now) || self.reads_anew() || now < self.since().after(self.terms.open)
     }
 
     /// How much is left of it.
@@ -152,7 +184,7 @@ impl Lease {
             // Before the check, so that a grant in between is not missed.
             granted.as_mut().enable();
             let now = clock::uptime();
-            if self.holds(now) {
+            if self.holds(now) || self.reads_anew() {
                 return Ok(());
             }
             let hopeless = Uptime::from_nanos(self.hopeless.load(Ordering::Acquire));

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,20 @@ pub struct BoundSocketFile {
 
 /// The file of a socket that is listened on. It is removed when this is dropped.
 #[derive(Debug)]
-pub struct SocketFile {
+pub struct SocketFile(Arc<Ownership>);
+
+/// The say over the file of a socket, apart from the socket.
+#[derive(Clone, Debug)]
+pub struct SocketFileHandle(Arc<Ownership>);
+
+#[derive(Debug)]
+struct Ownership {
     path: PathBuf,
-    /// Device and inode: no other file in its place is removed. None: it has been removed.
-    identity: Option<(u64, u64)>,
+    /// Device and inode: no other file in its place is removed. None: it is not removed, because it
+    /// has been, or belongs to another process.
+    identity: Mutex<Option<(u64, u64)>>,
     /// The lock file is never removed: two processes could then hold a lock each.
-    _lock: File,
+    lock: File,
 }
 
 impl BoundSocketFile {
@@ -71,27 +80,82 @@ impl BoundSocketFile {
         refuse_what_lives(&path)?;
         let metadata = fs::symlink_metadata(staging.socket()).map_err(failed("look at"))?;
         fs::rename(staging.socket(), &path).map_err(failed("put in place"))?;
-        let identity = Some((metadata.dev(), metadata.ino()));
-        Ok((socket.into(), SocketFile { path, identity, _lock: lock }))
+        let identity = Mutex::new(Some((metadata.dev(), metadata.ino())));
+        Ok((socket.into(), SocketFile(Arc::new(Ownership { path, identity, lock }))))
     }
 }
 
 impl SocketFile {
+    /// The file of a socket that another process listens on and hands over, with the lock that that
+    /// process holds. It is not removed until it is [taken](SocketFileHandle::take).
+    ///
+    /// # Errors
+    ///
+    /// When the lock is not that of `path`, or not held: for the administrator to solve.
+    pub fn handed_over(path: &Path, lock: File) -> Result<Self, SocketError> {
+        let failed = SocketError::io("take over", path);
+        let of_path = fs::metadata(lock_path(path)).map_err(failed)?;
+        let handed = lock.metadata().map_err(failed)?;
+        // One file description for both processes: to lock it again changes nothing.
+        let is_held = lock.try_lock().is_ok();
+        if !is_held || (of_path.dev(), of_path.ino()) != (handed.dev(), handed.ino()) {
+            return Err(SocketError::InUse(path.to_owned()));
+        }
+        let identity = Mutex::new(None);
+        Ok(Self(Arc::new(Ownership { path: path.to_owned(), identity, lock })))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
+    }
+
+    /// The say over it, for one that does not have the socket.
+    #[must_use]
+    pub fn handle(&self) -> SocketFileHandle {
+        SocketFileHandle(Arc::clone(&self.0))
     }
 
     /// Removes the file. Clients that have connected are not affected.
     pub fn remove(&mut self) {
-        let Some(identity) = self.identity.take() else { return };
-        let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == identity) {
+        let Some(identity) = self.0.identity().take() else { return };
+        if identity_of(&self.0.path) == Some(identity) {
             // Otherwise it is stale, and the next start replaces it.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.0.path);
         }
     }
+}
+
+impl SocketFileHandle {
+    /// From now on, it is not removed: another process listens on the socket.
+    pub fn leave(&self) {
+        *self.0.identity() = None;
+    }
+
+    /// From now on, it is removed with the socket: the other process has left it.
+    pub fn take(&self) {
+        *self.0.identity() = identity_of(&self.0.path);
+    }
+
+    /// Its lock, for the process that the socket is handed over to.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no file descriptor to give.
+    pub fn lock(&self) -> io::Result<File> {
+        self.0.lock.try_clone()
+    }
+}
+
+impl Ownership {
+    fn identity(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl Drop for SocketFile {

@@ -88,8 +88,10 @@ const EVERY_LAYER: &[&str] = &[
 /// as a directory.
 const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/tokens/jwt", "src/tokens/signed"]),
+    ("listenfd", &["src/app/service_manager"]),
     ("redis", &["src/store/redis"]),
     ("rusqlite", &["src/store/embedded"]),
+    ("sd_notify", &["src/app/service_manager"]),
 ];
 
 /// Outside crates that the core must not know, and the core.

@@ -3,6 +3,7 @@
 
 use rustix::process::Signal;
 
+use crate::support::h2::{Connection, Head, code};
 use crate::support::{Act, Client, Fault, Gate, Plan, Reply, Upstream, eventually};
 
 const SLOW: &str = "GET /public/slow HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -59,6 +60,44 @@ fn not_ready_comes_before_the_listener_goes() {
         Some(200),
         "it is alive all the while"
     );
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+/// Connections that clients keep come to their end by a response, or by GOAWAY, while new ones are
+/// served: none is closed on which a client may be sending.
+#[test]
+fn kept_connections_are_told_of_their_end_during_the_delay() {
+    let upstream = Upstream::start();
+    let mut world = Plan::usual(&upstream).set("server", "shutdown_delay", "\"5m\"").start();
+    let get = "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let mut kept = world.client();
+    assert_eq!(kept.ask(get).fields.one("connection").as_deref(), None);
+    let mut streams = Connection::open(world.address());
+    assert_eq!(streams.ask(&Head::get("/public/x")).status, 200);
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.ready() == Some(503)), "/readyz says 503");
+    assert!(streams.read_until(|state| !state.goaways.is_empty()), "{:?}", streams.state);
+    assert!(streams.state.goaways.iter().all(|&(_, code)| code == code::NO_ERROR));
+    // The signal is in all workers when one of them has said GOAWAY and another has closed.
+    assert!(eventually(|| {
+        let answer = world.client().ask(get);
+        answer.status == 200 && answer.fields.one("connection").as_deref() == Some("close")
+    }));
+    let last = kept.ask(get);
+    assert_eq!(
+        (last.status, last.fields.one("connection").as_deref()),
+        (200, Some("close")),
+        "{last}"
+    );
+    assert_eq!(kept.rest().expect("the connection ends"), b"");
+    // A new connection of HTTP/2 is served.
+    let mut late = Connection::open(world.address());
+    assert_eq!(late.ask(&Head::get("/public/x")).status, 200);
+    // The delay is long, so that a busy machine is no fault: a second signal ends it.
+    assert!(eventually(|| {
+        world.signal(Signal::TERM);
+        world.has_ended()
+    }));
     assert_eq!(world.ended().code(), Some(0));
 }
 

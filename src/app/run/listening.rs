@@ -3,7 +3,7 @@
 
 use super::prepare::PreparedListener;
 use crate::config::{Config, Faults};
-use crate::server::{Acceptor, BoundAddress, ListenerSettings, ListeningSocket, listen_all};
+use crate::server::{BoundAddress, ListenerSettings, ListeningSocket, OpenSocket, listen_all};
 
 /// A listener that can be accepted from.
 pub(super) struct ReadyListener {
@@ -14,10 +14,10 @@ pub(super) struct ReadyListener {
 
 /// Listens on the addresses of all listeners that were bound. From now on connections are taken in
 /// by the system.
-pub(super) fn listen<'a>(
+pub(super) fn listen(
     config: &Config,
     prepared: Vec<PreparedListener>,
-    beside: impl IntoIterator<Item = &'a Acceptor> + Clone,
+    beside: &[OpenSocket],
 ) -> Result<Vec<ReadyListener>, Faults> {
     let (mut settings, mut bound): (Vec<_>, Vec<BoundAddress>) = (Vec::new(), Vec::new());
     for listener in prepared {

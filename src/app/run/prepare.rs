@@ -23,7 +23,9 @@ use crate::app::neighbour::Neighbour;
 use crate::app::open_store::PreparedStore;
 use crate::config::{Config, Fault, Faults, Listener, Upstream};
 use crate::gateway::{Plan, UpstreamPlan};
-use crate::server::{Acceptor, BoundAddress, ListenAddress, ListenerSettings};
+use crate::server::{
+    BoundAddress, InheritedSocket, ListenAddress, ListenerSettings, OpenSocket, SocketOrigin,
+};
 use crate::store::EmbeddedStore;
 use crate::store::key_directory::KeyDirectoryError;
 use crate::telemetry::access_log::AccessLogTarget;
@@ -33,12 +35,28 @@ use crate::wire::socket_file;
 /// What a configuration is prepared for.
 #[derive(Clone, Copy)]
 pub(in crate::app) enum Occasion<'a> {
-    /// A keyward is to run on it. Issuers as of [`Issuers::new`], with the watcher of the process.
-    Start(&'a Issuers, &'a Watcher),
+    /// A keyward is to run on it. Issuers as of [`Issuers::new`], with the watcher of the process,
+    /// and the sockets that are listened on already.
+    Start(&'a Issuers, &'a Watcher, &'a Inherited),
     /// It is only to be judged; beside a keyward that runs on the same configuration, or not.
     Validation(Option<&'a Neighbour>),
     /// This keyward is to change over to it.
     Reload(Running<'a>),
+}
+
+/// What is listened on already when a keyward starts.
+#[derive(Default)]
+pub(in crate::app) struct Inherited {
+    /// By the service manager, or by the keyward that is taken over from.
+    pub(in crate::app) sockets: Vec<InheritedSocket>,
+    /// Whether the admin socket is among what is taken over.
+    pub(in crate::app) has_admin_socket: bool,
+}
+
+impl Inherited {
+    pub(super) fn open_sockets(&self) -> Vec<OpenSocket> {
+        self.sockets.iter().filter_map(InheritedSocket::open_socket).collect()
+    }
 }
 
 /// A configuration that is ready to be put in force: its files have been read, its parts made, and
@@ -118,7 +136,7 @@ struct Preparation<'a> {
     has_clashes: bool,
 }
 
-impl Preparation<'_> {
+impl<'a> Preparation<'a> {
     /// Every step is taken, whatever the others find. `None`: one of them has found a fault.
     fn run(&mut self) -> Option<Prepared> {
         if let Occasion::Reload(process) = self.occasion {
@@ -132,7 +150,7 @@ impl Preparation<'_> {
         }
         let own_watcher = Watcher::default();
         let watcher = match self.occasion {
-            Occasion::Start(_, watcher) => watcher,
+            Occasion::Start(_, watcher, _) => watcher,
             Occasion::Validation(_) => &own_watcher,
             Occasion::Reload(process) => process.watcher,
         };
@@ -144,6 +162,7 @@ impl Preparation<'_> {
             .map(|(at, one)| self.listener(at, one, watcher))
             .collect();
         let probes = self.probes();
+        self.note_unused();
         self.files();
         let store = self.store();
         let upstreams: Vec<_> = config
@@ -211,6 +230,9 @@ impl Preparation<'_> {
         {
             return Some(None);
         }
+        if let Some(socket) = self.inherited(address, false) {
+            return self.inherit(key, address, socket);
+        }
         if let ListenAddress::Unix(path) = address {
             self.found(key, writable::folder_of(path))?;
             match socket_file::check(path) {
@@ -224,18 +246,61 @@ impl Preparation<'_> {
                 return Some(None);
             }
         }
-        let beside: Vec<&Acceptor> = match self.occasion {
-            Occasion::Reload(process) => process.sockets().collect(),
-            Occasion::Start(..) | Occasion::Validation(_) => Vec::new(),
+        self.bind(key, "\"address\"", address, configured.mode)
+    }
+
+    /// The socket that is listened on already, for a listener or the admin address.
+    fn inherited(&self, address: &ListenAddress, is_admin: bool) -> Option<&'a InheritedSocket> {
+        let sockets: &'a [InheritedSocket] = match self.occasion {
+            Occasion::Start(_, _, inherited) => &inherited.sockets,
+            Occasion::Reload(process) => process.inherited,
+            Occasion::Validation(_) => return None,
         };
-        self.bind(key, "\"address\"", address, configured.mode, beside)
+        sockets.iter().find(|socket| socket.is_for(address, is_admin))
+    }
+
+    /// Uses a socket that is listened on already. The outer `None`: it cannot be used.
+    fn inherit(
+        &mut self,
+        key: &str,
+        address: &ListenAddress,
+        socket: &InheritedSocket,
+    ) -> Option<Option<BoundAddress>> {
+        let bound = BoundAddress::inherit(address, socket);
+        let words = |fault| format!("{address} cannot be taken over: {fault}");
+        self.found(key, bound.map_err(words)).map(Some)
+    }
+
+    /// Sockets of the service manager that no listener has: their clients would wait in vain.
+    fn note_unused(&mut self) {
+        let sockets = match self.occasion {
+            Occasion::Start(_, _, inherited) => &inherited.sockets,
+            Occasion::Reload(process) => process.inherited,
+            Occasion::Validation(_) => return,
+        };
+        let admin = self.config.admin.address.map(ListenAddress::Tcp);
+        for socket in sockets.iter().filter(|one| one.origin == SocketOrigin::ServiceManager) {
+            let mut listeners = self.config.listeners.iter();
+            let is_used = listeners.any(|listener| socket.is_for(&listener.address, false))
+                || admin.as_ref().is_some_and(|admin| socket.is_for(admin, true));
+            if !is_used {
+                self.warnings.push(format!(
+                    "systemd listens on {} for keyward, and neither a [[listener]] nor [admin] has \
+                     this address: clients that connect to it wait in vain",
+                    socket.address
+                ));
+            }
+        }
     }
 
     /// Binds the admin address. The outer `None`: it cannot be bound.
     fn probes(&mut self) -> Option<Option<BoundAddress>> {
         match self.config.admin.address.map(ListenAddress::Tcp) {
             Some(address) if !matches!(self.occasion, Occasion::Reload(_)) => {
-                self.bind("admin.address", "[admin] address", &address, 0, Vec::new())
+                if let Some(socket) = self.inherited(&address, true) {
+                    return self.inherit("admin.address", &address, socket);
+                }
+                self.bind("admin.address", "[admin] address", &address, 0)
             }
             _ => Some(None),
         }
@@ -249,9 +314,13 @@ impl Preparation<'_> {
         name: &str,
         address: &ListenAddress,
         mode: u32,
-        beside: Vec<&Acceptor>,
     ) -> Option<Option<BoundAddress>> {
-        match BoundAddress::bind(address, mode, beside) {
+        let beside = match self.occasion {
+            Occasion::Reload(process) => process.sockets(),
+            Occasion::Start(_, _, inherited) => inherited.open_sockets(),
+            Occasion::Validation(_) => Vec::new(),
+        };
+        match BoundAddress::bind(address, mode, &beside) {
             Ok(bound) => Some(Some(bound)),
             Err(fault) if fault.kind() == ErrorKind::AddrInUse && self.is_of_neighbour(address) => {
                 Some(None)
@@ -297,6 +366,11 @@ impl Preparation<'_> {
         let socket = &config.admin.socket;
         if let Err(words) = writable::folder(socket.parent().unwrap_or(Path::new("."))) {
             self.fault("admin.socket", format!("[admin] socket: {words}"));
+            return;
+        }
+        if let Occasion::Start(_, _, inherited) = self.occasion
+            && inherited.has_admin_socket
+        {
             return;
         }
         match (AdminSocket::check(socket), self.occasion) {
@@ -352,7 +426,7 @@ impl Preparation<'_> {
 
     fn issuers(&mut self, keys: &PreparedKeys, watcher: &Watcher) -> Option<issuers::Prepared> {
         let prepared = match (keys, self.occasion) {
-            (PreparedKeys::First(keys), Occasion::Start(issuers, _)) => {
+            (PreparedKeys::First(keys), Occasion::Start(issuers, ..)) => {
                 issuers.prepare(self.config, &keys.peppers)
             }
             (PreparedKeys::First(keys), _) => {

@@ -6,27 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::{mpsc, watch};
 
+use super::admin_sockets::AdminSockets;
 use super::bounds::{connection_limit, workers};
 use super::listening::listen;
-use super::prepare::{Occasion, Prepared, PreparedKeys, prepare};
+use super::prepare::{Inherited, Occasion, Prepared, PreparedKeys, prepare};
 use super::running::Running;
+use super::succession::{check_store, is_covered, taken, until_able};
+use super::under_way::{HandOver, Kept};
 use crate::admin::{AdminSocket, Administration, SocketError, Status, serve_probes, serve_socket};
 use crate::app::administration::OwnAdministration;
 use crate::app::assemble;
+use crate::app::hand_over::take::Predecessor;
+use crate::app::hand_over::{Alive, Sharing};
 use crate::app::issuers::Issuers;
 use crate::app::keys::{self, MissingKeys, ReadKeys};
 use crate::app::open_store::OpenStore;
 use crate::app::parts::Parts;
+use crate::app::service_manager;
 use crate::app::status::OwnStatus;
 use crate::cli::Failure;
 use crate::config::{Config, Faults};
 use crate::gateway::Shared;
 use crate::server::{
-    Acceptor, BoundAddress, ConnectionLimit, ListenAddress, ListeningSocket, WorkerPool,
-    WorkerPoolSettings, listen_all,
+    Acceptor, BoundAddress, ConnectionLimit, InheritedSocket, ListenAddress, ListeningSocket,
+    SocketOrigin, WorkerPool, WorkerPoolSettings, listen_all,
 };
 use crate::store::EmbeddedOptions;
 use crate::telemetry::access_log::AccessLog;
@@ -57,12 +63,34 @@ pub(in crate::app) struct Process {
     pub(super) status: Arc<OwnStatus>,
     pub(super) administration: Arc<OwnAdministration>,
     pub(super) stop: watch::Sender<bool>,
+    /// The sockets of the service manager, used or not.
+    pub(super) inherited: Vec<InheritedSocket>,
+    pub(super) admin_sockets: AdminSockets,
+    /// Processes that ask to take over.
+    pub(super) hand_overs: mpsc::Receiver<UnixStream>,
+    pub(super) hand_over: Option<HandOver>,
+    /// Once another process has taken over.
+    pub(super) kept: Option<Kept>,
+    /// Those that were taken over from, and may still have something to finish.
+    pub(super) predecessors: Vec<Alive>,
+    /// The one that does not know yet that this process serves.
+    taking_over: Option<(Predecessor, Option<Sharing>)>,
+}
+
+/// What a keyward finds when it starts.
+#[derive(Default)]
+pub(in crate::app) struct Surroundings {
+    /// Sockets of the service manager.
+    pub(in crate::app) sockets: Vec<InheritedSocket>,
+    /// The keyward to take over from.
+    pub(in crate::app) predecessor: Option<Predecessor>,
 }
 
 impl Process {
     /// Opens, binds and starts everything. What can fail without the store comes before the store
     /// is opened, and everything that can fail comes before the addresses are listened on: a port
-    /// is open once it is served.
+    /// is open once it is served. A keyward that is taken over from serves until then, and goes on
+    /// if anything fails.
     ///
     /// # Cancel safety
     ///
@@ -72,13 +100,21 @@ impl Process {
         config: Config,
         path: Option<PathBuf>,
         log: Option<Log>,
+        surroundings: Surroundings,
     ) -> Result<Self, Failure> {
+        let Surroundings { sockets, mut predecessor } = surroundings;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let watcher = Watcher::default();
         let mut issuers = Issuers::new(watcher.clone());
-        let prepared = prepare_to_start(&config, &issuers, &watcher).await?;
+        let mut inherited = Inherited { sockets, has_admin_socket: predecessor.is_some() };
+        let number_of_own = inherited.sockets.len();
+        if let Some(predecessor) = &mut predecessor {
+            inherited.sockets.append(&mut predecessor.sockets);
+            check_store(&config, predecessor)?;
+        }
+        let prepared = prepare_to_start(&config, &issuers, &watcher, &inherited).await?;
         let Prepared { keys, issuers: prepared_issuers, plan, listeners, probes, warnings, .. } =
             prepared;
         for warning in &warnings {
@@ -91,15 +127,25 @@ impl Process {
         let fault = |key: &str, words: String| config.places.one(key, words);
         let socket_fault =
             |error: SocketError| fault("admin.socket", format!("[admin] socket: {error}"));
-        let socket = AdminSocket::reserve(&config.admin.socket).map_err(socket_fault)?;
+        let admin_socket = predecessor.as_mut().and_then(|one| one.admin_socket.take());
+        let socket = match admin_socket {
+            None => AdminSocket::reserve(&config.admin.socket),
+            Some((listener, lock)) => {
+                AdminSocket::handed_over(&config.admin.socket, listener, lock)
+            }
+        };
+        let socket = socket.map_err(socket_fault)?;
+        let lock = predecessor.as_mut().and_then(|one| one.store.1.take());
         // It blocks for as long as a Redis that does not answer may take: on a thread of its own,
         // so that signals are followed.
         let opening = tokio::task::spawn_blocking({
             let config = config.clone();
-            move || Parts::open_with(&config, keys, EmbeddedOptions::default())
+            move || Parts::open_with(&config, keys, EmbeddedOptions::default(), lock)
         });
         let parts = opening.await.map_err(|_| "the store could not be opened".to_owned())?;
         let parts = parts.map_err(|words| fault(OpenStore::key(&config), words.to_string()))?;
+        // From its first request on, while there are two.
+        let sharing = predecessor.as_ref().and_then(|_| Sharing::begin(&parts));
         let access_log = config.log.access.clone();
         let access_log =
             access_log.map(|target| AccessLog::start(target, config.log.format)).transpose();
@@ -135,9 +181,40 @@ impl Process {
         .and_then(|pool| {
             // The clients' addresses last: once one is open, everything else is.
             let socket = socket.listen().map_err(socket_fault)?;
-            Ok((pool, socket, listen_on_probes(&config, probes)?, listen(&config, listeners, [])?))
+            let probes = listen_on_probes(&config, probes)?;
+            let shared =
+                AdminSockets::share(&config, &socket, probes.as_ref()).map_err(|error| {
+                    Failure::from(format!("[admin] cannot be listened on: {error}"))
+                })?;
+            let listeners = listen(&config, listeners, &inherited.open_sockets())?;
+            let covered = inherited.sockets.iter().filter(|socket| is_covered(&config, socket));
+            let covered = covered.map(|socket| {
+                Ok((socket.configured.clone(), socket.try_clone()?.into_listening()?))
+            });
+            let covered = covered.collect::<std::io::Result<Vec<_>>>();
+            let covered = covered.map_err(|error| {
+                Failure::from(format!("a socket cannot be taken over: {error}"))
+            })?;
+            Ok((pool, socket, shared, probes, (listeners, covered)))
         });
-        let (pool, socket, probes, listeners) = match started {
+        // Their keys are fetched from now on.
+        issuers.replace(prepared_issuers);
+        let started = match (started, &predecessor) {
+            (Ok(started), Some(predecessor)) => {
+                let taken = taken(&config, &inherited.sockets, number_of_own);
+                // What is not taken is closed by the other process, and here.
+                let is_kept = |one: &InheritedSocket| one.origin == SocketOrigin::ServiceManager;
+                inherited.sockets.retain(is_kept);
+                let permitted = async {
+                    until_able(&shared).await?;
+                    predecessor.wait_to_serve(taken).await
+                };
+                // Threads end when nothing has their handles.
+                permitted.await.map(|()| started).map_err(Failure::from)
+            }
+            (started, _) => started,
+        };
+        let (pool, socket, admin_sockets, probes, listeners) = match started {
             Ok(started) => started,
             Err(failure) => {
                 // An instance that has joined a fleet leaves it in order, or the fleet waits for
@@ -149,7 +226,6 @@ impl Process {
 
         // From here on, nothing can fail.
         parts.store.watch(&watcher);
-        issuers.replace(prepared_issuers);
         let connection_limit =
             Arc::new(ConnectionLimit::new(connection_limit(config.limits.connections)));
         let status = Arc::new(OwnStatus::new(
@@ -169,13 +245,16 @@ impl Process {
                 stopped.clone(),
             ));
         }
+        let (asking, hand_overs) = mpsc::channel(1);
         tokio::spawn({
             let (administration, status) = (
                 Arc::clone(&administration) as Arc<dyn Administration>,
                 Arc::clone(&status) as Arc<dyn Status>,
             );
             async move {
-                if let Err(fault) = serve_socket(socket, administration, status, stopped).await {
+                let served =
+                    serve_socket(socket, administration, status, Some(asking), stopped).await;
+                if let Err(fault) = served {
                     tracing::error!(%fault, "the admin socket failed");
                 }
             }
@@ -196,8 +275,17 @@ impl Process {
             status,
             administration,
             stop,
+            inherited: inherited.sockets,
+            admin_sockets,
+            hand_overs,
+            hand_over: None,
+            kept: None,
+            predecessors: Vec::new(),
+            taking_over: predecessor.map(|predecessor| (predecessor, sharing)),
         };
+        let (listeners, covered) = listeners;
         process.accept(listeners);
+        process.accept_for_others(covered);
         process.note_listening();
         tokio::spawn(watcher.run());
         tokio::spawn({
@@ -224,6 +312,44 @@ impl Process {
         Ok(process)
     }
 
+    /// Says that it serves: to the process that it takes over from, and to the service manager. A
+    /// signal that comes meanwhile is followed afterwards.
+    pub(super) async fn announce(&mut self) {
+        if let Some((predecessor, sharing)) = self.taking_over.take() {
+            self.conclude_take_over(predecessor, sharing).await;
+        }
+        service_manager::ready("serving");
+        if let Some(interval) = service_manager::watchdog() {
+            tokio::spawn(say_well(interval));
+        }
+    }
+
+    /// This process serves: the one before it accepts nothing any more.
+    async fn conclude_take_over(&mut self, predecessor: Predecessor, sharing: Option<Sharing>) {
+        let process = predecessor.process;
+        match predecessor.note_serving().await {
+            Ok(()) => tracing::info!(process, "taken over"),
+            Err(fault) => tracing::warn!(
+                %fault,
+                process,
+                "the process before has not said that it accepts nothing any more"
+            ),
+        }
+        // Their files are this process's from now on.
+        self.acceptors.values().for_each(Acceptor::take_file);
+        self.admin_sockets.socket.1.take();
+        self.parts.store.name_holder();
+        self.predecessors =
+            predecessor.alive.iter().filter_map(|one| one.try_clone().ok()).collect();
+        tokio::spawn(async move {
+            for alive in predecessor.alive {
+                alive.wait_for_end().await;
+            }
+            drop(sharing);
+            tracing::info!(process, "the process before has ended");
+        });
+    }
+
     /// What a new configuration is compared with.
     pub(super) fn running(&self) -> Running<'_> {
         Running {
@@ -233,6 +359,7 @@ impl Process {
             watcher: &self.watcher,
             acceptors: &self.acceptors,
             retiring: &self.retiring,
+            inherited: &self.inherited,
         }
     }
 
@@ -271,9 +398,10 @@ async fn prepare_to_start(
     config: &Config,
     issuers: &Issuers,
     watcher: &Watcher,
+    inherited: &Inherited,
 ) -> Result<Prepared, Faults> {
-    let occasion = Occasion::Start(issuers, watcher);
-    loop {
+    let occasion = Occasion::Start(issuers, watcher, inherited);
+    let missing = loop {
         // What else was prepared is given up before it is prepared again.
         let (keys, lacking) = {
             let prepared = prepare(config, occasion)?;
@@ -282,7 +410,11 @@ async fn prepare_to_start(
             }
             (prepared.keys, prepared.lacking)
         };
-        let PreparedKeys::First(keys) = keys else { break };
+        if inherited.has_admin_socket {
+            // The keyward to take over from has the store, and its keys are there.
+            break MissingKeys::MakeBesideOthers;
+        }
+        let PreparedKeys::First(keys) = keys else { break MissingKeys::Make };
         let checking = tokio::task::spawn_blocking({
             let config = config.clone();
             move || OpenStore::check(&config, &keys.store, EmbeddedOptions::default())
@@ -294,14 +426,23 @@ async fn prepare_to_start(
                 return Err(config.places.one(OpenStore::key(config), fault.to_string()));
             }
             // Opening it says what else there is to say.
-            Ok(_) | Err(_) => break,
+            Ok(_) | Err(_) => break MissingKeys::Make,
         }
-    }
-    ReadKeys::open(config, MissingKeys::Make)
-        .map_err(|words| config.places.one("keys.directory", words))?;
+    };
+    ReadKeys::open(config, missing).map_err(|words| config.places.one("keys.directory", words))?;
     let prepared = prepare(config, occasion)?;
     prepared.check_complete(config)?;
     Ok(prepared)
+}
+
+/// Tells the service manager that this thread is at work: it has what all others depend on.
+async fn say_well(interval: Duration) {
+    // As sd_watchdog_enabled(3) recommends; an interval must not be empty.
+    let mut ticks = tokio::time::interval((interval / 2).max(Duration::from_millis(1)));
+    loop {
+        ticks.tick().await;
+        service_manager::well();
+    }
 }
 
 /// Listens on the admin address.
@@ -309,7 +450,7 @@ fn listen_on_probes(
     config: &Config,
     probes: Option<BoundAddress>,
 ) -> Result<Option<TcpListener>, Faults> {
-    let sockets = listen_all(probes.into_iter().collect(), [])
+    let sockets = listen_all(probes.into_iter().collect(), &[])
         .map_err(|fault| config.places.one("admin.address", format!("[admin] address {fault}")))?;
     Ok(sockets.into_iter().find_map(ListeningSocket::into_tcp))
 }

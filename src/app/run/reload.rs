@@ -11,8 +11,9 @@ use super::prepare::{Occasion, Prepared, PreparedKeys, prepare};
 use super::process::Process;
 use crate::app::assemble;
 use crate::app::keys::{MissingKeys, ReadKeys};
+use crate::app::service_manager;
 use crate::config::{self, Config, Faults};
-use crate::server::{Acceptor, ListenAddress};
+use crate::server::{Acceptor, ListenAddress, ListeningSocket};
 use crate::telemetry::access_log::ReopenedLog;
 
 /// A new configuration that can be put in force.
@@ -28,6 +29,7 @@ impl Process {
     ///
     /// Dropped while it waits for the addresses of new names, it has put nothing in force.
     pub(super) async fn reload(&mut self) {
+        service_manager::reloading();
         match self.ready() {
             Ok(ready) => {
                 if let Some(ready) = ready {
@@ -38,9 +40,14 @@ impl Process {
                 }
                 self.status.reloads_done.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("the configuration was reloaded");
+                service_manager::ready("serving");
             }
             Err(faults) => {
                 self.status.reloads_refused.fetch_add(1, Ordering::Relaxed);
+                let why = faults.to_string().replace('\n', "; ");
+                service_manager::ready(&format!(
+                    "serving; the new configuration was refused: {why}"
+                ));
                 tracing::error!(%faults, "the new configuration was refused; the old one stays in \
                                           force");
             }
@@ -67,7 +74,7 @@ impl Process {
             config.places.one("log.access", assemble::access_log_fault(&config, &fault))
         })?;
         let listeners =
-            listen(&config, std::mem::take(&mut prepared.listeners), self.running().sockets())?;
+            listen(&config, std::mem::take(&mut prepared.listeners), &self.running().sockets())?;
         Ok(Some(Ready { config, prepared, access_log, listeners }))
     }
 
@@ -127,6 +134,20 @@ impl Process {
         }
     }
 
+    /// Accepts from sockets of the process before, each for the listener that covers its address.
+    pub(super) fn accept_for_others(&mut self, sockets: Vec<(ListenAddress, ListeningSocket)>) {
+        let Some(pool) = &self.pool else { return };
+        for (configured, socket) in sockets {
+            let covering = self.acceptors.values();
+            let covering = covering.filter(|other| other.address().covers(socket.address()));
+            if let Some(other) = most_specific(covering) {
+                let limit = Arc::clone(&self.connection_limit);
+                let acceptor = other.start_beside(socket, pool, limit);
+                self.acceptors.insert(configured, acceptor);
+            }
+        }
+    }
+
     /// Stops listening on addresses that are not configured any more. Where another listener covers
     /// the address, the socket stays and serves for that one: closing it would cut off connections
     /// that the system has taken in for it. It is closed with the listener that it serves for.
@@ -140,12 +161,7 @@ impl Process {
         for (key, acceptor) in others {
             let covering = configured.iter().map(|(_, other)| *other);
             let covering = covering.filter(|other| other.address().covers(acceptor.address()));
-            // The one that the system would give the connections to.
-            let most_specific =
-                covering.reduce(
-                    |one, other| if one.address().covers(other.address()) { other } else { one },
-                );
-            if let Some(other) = most_specific {
+            if let Some(other) = most_specific(covering) {
                 acceptor.serve_for(other);
                 let (socket, listener) = (acceptor.address(), other.address());
                 tracing::info!(%socket, %listener, "a socket stays open and serves for the \
@@ -169,4 +185,9 @@ impl Process {
             self.acceptors.values().map(|acceptor| acceptor.address().to_string()).chain(admin);
         self.status.listening.store(Arc::new(listening.collect()));
     }
+}
+
+/// Of several that cover an address, the one that the system would give the connections to.
+fn most_specific<'a>(covering: impl Iterator<Item = &'a Acceptor>) -> Option<&'a Acceptor> {
+    covering.reduce(|one, other| if one.address().covers(other.address()) { other } else { one })
 }

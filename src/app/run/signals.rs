@@ -2,11 +2,12 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What tells a keyward to end or to reload.
+/// What tells a keyward to end, to reload, or to start another process that takes over.
 pub(in crate::app) struct Signals {
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
     pub(super) hang_up: Signal,
+    pub(super) user2: Signal,
 }
 
 impl Signals {
@@ -18,6 +19,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: listen(SignalKind::hangup())?,
+            user2: listen(SignalKind::user_defined2())?,
         })
     }
 

@@ -102,6 +102,20 @@ pub enum OpenError {
         /// The newest layout that we know.
         known: i64,
     },
+    /// Its layout is older, and another process uses it.
+    #[error(
+        "the store {} has an older layout, which cannot change while the running keyward uses it: \
+         stop that one, and start this one without taking over",
+        .0.display()
+    )]
+    Older(PathBuf),
+    /// It is not the one that the running keyward has.
+    #[error(
+        "the store {} is not that of the keyward to take over from: stop that one, and start this \
+         one without taking over",
+        .0.display()
+    )]
+    OtherStore(PathBuf),
     /// Written with other keys than ours.
     #[error(
         "the store {} was written with other keys; start keyward with the key directory that \

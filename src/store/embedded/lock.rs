@@ -1,12 +1,14 @@
 //! The lock of the one process that may use a store: `<path>.lock`, held by the kernel for as long
 //! as the process lives, however that ends. The file stays, and names the holder.
 //!
+//! A server that takes over from a running one gets that one's lock, and both hold it.
+//!
 //! A server that starts while a command has the store waits for the command, which ends by itself.
 //! So no command keeps a server from starting.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,13 +61,40 @@ pub(super) fn take(path: &Path, options: EmbeddedOptions) -> Result<File, OpenEr
         }
         thread::sleep(EVERY);
     }
-    // For the words of a refusal; the lock does not depend on it, nor on space on the disk.
-    let said = match options.opener {
+    name_holder(&lock, options.opener);
+    Ok(lock)
+}
+
+/// Names this process in the file: for the words of a refusal. The lock does not depend on it, nor
+/// on space on the disk.
+pub(super) fn name_holder(mut lock: &File, opener: Opener) {
+    let said = match opener {
         Opener::Server => std::process::id().to_string(),
         Opener::Command => format!("{} {COMMAND}", std::process::id()),
     };
     let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{said}"));
-    Ok(lock)
+}
+
+/// Makes sure that a lock that another process has handed over is that of the store at `path`, and
+/// is held.
+pub(super) fn check_adopted(path: &Path, lock: &File) -> Result<(), OpenError> {
+    let name = beside(path, ".lock");
+    let of_store = match fs::metadata(&name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        found => Some(found.map_err(cannot("look at", &name))?),
+    };
+    let handed = lock.metadata().map_err(cannot("look at", &name))?;
+    if of_store.is_none_or(|found| (found.dev(), found.ino()) != (handed.dev(), handed.ino())) {
+        return Err(OpenError::OtherStore(path.to_owned()));
+    }
+    // One file description for both processes: to lock it again changes nothing.
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError::Locked { path: path.to_owned(), process: None })
+        }
+        Err(TryLockError::Error(error)) => Err(cannot("lock", &name)(error).into()),
+    }
 }
 
 /// Looks whether the lock of the store at `path` is free. Nothing is made.

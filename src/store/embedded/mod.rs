@@ -5,7 +5,8 @@
 //! nothing half-done. Records are sealed ([`crate::store::record_codec`]), damage is an error and
 //! never an empty or another answer, and a full disk refuses changes until there is space again.
 //!
-//! It serves one process: a second one is refused. It puts no deadline on an operation: its callers
+//! It serves one process: a second one is refused, but for the one that takes over from the first
+//! ([`EmbeddedStore::open_beside`]). It puts no deadline on an operation: its callers
 //! do.
 //!
 //! SQLite blocks, so it runs on threads of its own (`store_thread`): one writes, one looks
@@ -13,8 +14,11 @@
 //! waits for a look-up must not wait for that.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 mod accounts;
 pub mod backup;
@@ -40,6 +44,7 @@ pub use options::{EmbeddedOptions, Opener, StoreIdentity};
 
 use fault::Opening as _;
 use files::{beside, cannot};
+use rusqlite::Connection;
 use schema::Access;
 use store_thread::{StoreThread, read_batch, write_batch};
 use tables::Tables;
@@ -53,6 +58,19 @@ pub struct EmbeddedStore {
     lookups: StoreThread,
     listings: StoreThread,
     writer: StoreThread,
+    /// The lock, until the store is closed.
+    lock: Weak<File>,
+    /// How many other processes have the store, too.
+    others: Arc<AtomicUsize>,
+}
+
+/// While it lives, another process has the store, too: see [`EmbeddedStore::share`].
+pub struct Shared(Arc<AtomicUsize>);
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl EmbeddedStore {
@@ -81,27 +99,99 @@ impl EmbeddedStore {
         }
         let had_log = files::has_log(&path);
         let blamed = |fault| blame_log(fault, &path, had_log);
-        let tables =
-            |connection| Tables::new(connection, path.clone(), identity.key.clone(), options.busy);
         let mut connection = schema::connect(&path, Access::Write, options.busy).opening(&path)?;
         check_structure(&connection, &path).map_err(blamed)?;
         schema::migrate(&mut connection, &path, schema::STEPS)?;
-        check_identity(&connection, &path, identity)?;
-        let writing = tables(connection).holding(lock);
-        writing.verify().opening(&path).map_err(blamed)?;
-        writing.tie_log().opening(&path)?;
-        writing.bind_keys(identity.fingerprint).opening(&path)?;
-        let start = |name, tables, run| {
-            let thread = StoreThread::start(name, tables, options.queue, run);
-            thread.map_err(cannot("start a thread for", &path))
+        Self::open_checked(connection, &path, identity, options, lock, blamed)
+    }
+
+    /// Opens the store at `path` beside the process that has it and hands it over. `lock` is the
+    /// lock that that process holds: from now on, both do. The other process goes on working, and
+    /// its log is not looked at: it was when that process opened the store. Until one of the two
+    /// has closed the store, neither may remember what it has read
+    /// ([`TokenCache::read_anew`](crate::tokens::cache::TokenCache::read_anew)), and each is to be
+    /// [told](Self::share) that there are two.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). Also when the lock is of another store, and when the layout of the
+    /// database is an older one, which cannot change while another process uses it.
+    pub fn open_beside(
+        path: &Path,
+        identity: &StoreIdentity<'_>,
+        options: EmbeddedOptions,
+        lock: File,
+    ) -> Result<Arc<Self>, OpenError> {
+        let path = files::absolute(path)?;
+        lock::check_adopted(&path, &lock)?;
+        if !verify::is_there(&path)? {
+            return Err(OpenError::OtherStore(path));
+        }
+        let connection = schema::connect(&path, Access::Write, options.busy).opening(&path)?;
+        check_structure(&connection, &path)?;
+        if !schema::missing(&connection, &path, schema::STEPS)?.is_empty() {
+            return Err(OpenError::Older(path));
+        }
+        Self::open_checked(connection, &path, identity, options, lock, |fault| fault)
+    }
+
+    fn open_checked(
+        connection: Connection,
+        path: &Path,
+        identity: &StoreIdentity<'_>,
+        options: EmbeddedOptions,
+        lock: File,
+        blamed: impl Fn(OpenError) -> OpenError,
+    ) -> Result<Arc<Self>, OpenError> {
+        let (lock, others) = (Arc::new(lock), Arc::<AtomicUsize>::default());
+        let shared_lock = Arc::downgrade(&lock);
+        let tables = |connection| {
+            Tables::new(connection, path.to_owned(), identity.key.clone(), options.busy)
         };
-        let writer = start("store-writer", writing, write_batch)?;
+        check_identity(&connection, path, identity)?;
+        let writing = tables(connection).holding(lock);
+        writing.verify().opening(path).map_err(blamed)?;
+        writing.tie_log().opening(path)?;
+        writing.bind_keys(identity.fingerprint).opening(path)?;
+        let start = |name, tables, run, others| {
+            let thread = StoreThread::start(name, tables, options.queue, run, others);
+            thread.map_err(cannot("start a thread for", path))
+        };
+        let writer = start("store-writer", writing, write_batch, Arc::clone(&others))?;
         let reader = |name| -> Result<StoreThread, OpenError> {
-            let connection = schema::connect(&path, Access::Read, options.busy).opening(&path)?;
-            Ok(start(name, tables(connection), read_batch)?)
+            let connection = schema::connect(path, Access::Read, options.busy).opening(path)?;
+            // A reader keeps no other process from its turn.
+            Ok(start(name, tables(connection), read_batch, Arc::default())?)
         };
         let (lookups, listings) = (reader("store-lookups")?, reader("store-listings")?);
-        Ok(Arc::new(Self { path, lookups, listings, writer }))
+        let path = path.to_owned();
+        Ok(Arc::new(Self { path, lookups, listings, writer, lock: shared_lock, others }))
+    }
+
+    /// Until the returned value is dropped, another process has the store, too: the thread that
+    /// writes lets it have its turn.
+    #[must_use]
+    pub fn share(&self) -> Shared {
+        self.others.fetch_add(1, Ordering::AcqRel);
+        Shared(Arc::clone(&self.others))
+    }
+
+    /// The lock of the store, for the process that it is handed over to. It is held as long as one
+    /// of the two has it.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no file descriptor to give, or the store has been closed.
+    pub fn lock(&self) -> io::Result<File> {
+        let closed = || io::Error::other("the store has been closed");
+        self.lock.upgrade().ok_or_else(closed)?.try_clone()
+    }
+
+    /// Names this process as the holder of the lock, which it has shared until now.
+    pub fn name_holder(&self) {
+        if let Some(lock) = self.lock.upgrade() {
+            lock::name_holder(&lock, Opener::Server);
+        }
     }
 
     /// Looks whether the store at `path` could be opened now, as far as other processes go.

@@ -8,9 +8,11 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -118,11 +120,12 @@ impl StoreThread {
         tables: Tables,
         queue: NonZeroUsize,
         run: Run,
+        others: Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(queue.get());
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || serve(&tables, &receiver, run))?;
+            .spawn(move || serve(&tables, &receiver, run, &others))?;
         Ok(Self { queue: Queue(sender), thread: Mutex::new(Some(thread)) })
     }
 
@@ -149,7 +152,12 @@ fn closed() -> StoreError {
     StoreError::Unavailable("it has been closed".into())
 }
 
-fn serve(tables: &Tables, queue: &Receiver<Message>, run: Run) {
+/// How long a thread lets another process that has the database, too, begin a transaction: SQLite
+/// tries again for a lock after 1, 2, 5, 10 ms and so on, and would seldom meet a moment in which a
+/// busy thread does not have it.
+const TURN_OF_THE_OTHER: Duration = Duration::from_millis(3);
+
+fn serve(tables: &Tables, queue: &Receiver<Message>, run: Run, others: &AtomicUsize) {
     while let Ok(Message::Work(first)) = queue.recv() {
         let mut batch = vec![first];
         let mut closing = false;
@@ -166,6 +174,9 @@ fn serve(tables: &Tables, queue: &Receiver<Message>, run: Run) {
         run(tables, batch);
         if closing {
             return;
+        }
+        if others.load(Ordering::Acquire) > 0 {
+            thread::sleep(TURN_OF_THE_OTHER);
         }
     }
 }
@@ -263,9 +274,6 @@ fn transaction(
         tables.count_transaction().map_err(failed)?;
     }
     execute(tables, "COMMIT").map_err(|fault| (FailedAt::Commit, Some(fault)))?;
-    if has_changed {
-        tables.transaction_counted();
-    }
     Ok(worst)
 }
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, Params, Row};
@@ -26,11 +27,8 @@ pub(super) struct Tables {
     pub(super) failed: Cell<bool>,
     /// Whether the log is to be written back and cut once the transaction is over.
     pub(super) log_due: Cell<bool>,
-    /// What ties the database to its log, as of the last transaction; only of the connection that
-    /// writes.
-    tie: Cell<Option<Tie>>,
     /// The lock of this instance. Last, so that it is given up after the connection is closed.
-    _lock: Option<File>,
+    _lock: Option<Arc<File>>,
 }
 
 /// Selects records, as [`Tables::record`] reads them.
@@ -52,12 +50,12 @@ impl Tables {
         key: RecordKey,
         busy: Duration,
     ) -> Self {
-        let (failed, log_due, tie) = (Cell::new(false), Cell::new(false), Cell::new(None));
-        Self { connection, path, key, busy, failed, log_due, tie, _lock: None }
+        let (failed, log_due) = (Cell::new(false), Cell::new(false));
+        Self { connection, path, key, busy, failed, log_due, _lock: None }
     }
 
     /// The same, which gives `lock` up at its end.
-    pub(super) fn holding(self, lock: File) -> Self {
+    pub(super) fn holding(self, lock: Arc<File>) -> Self {
         Self { _lock: Some(lock), ..self }
     }
 
@@ -146,32 +144,21 @@ impl Tables {
         Ok(())
     }
 
-    /// Reads what ties the database to its log, and makes it for a database from before there was
-    /// such a thing.
+    /// Makes what ties the database to its log for a database from before there was such a thing.
     pub(super) fn tie_log(&self) -> Result<(), Fault> {
-        let tie = match Tie::read(&self.connection)? {
-            Some(tie) => tie,
-            None => {
-                let tie = Tie::new().map_err(Fault::System)?;
-                tie.write(&self.connection)?;
-                tie
-            }
-        };
-        self.tie.set(Some(tie));
-        Ok(())
-    }
-
-    /// Counts the open transaction, which has changed something; see [`super::tie`].
-    pub(super) fn count_transaction(&self) -> Result<(), Fault> {
-        match self.tie.get() {
-            Some(tie) => tie.next().write(&self.connection),
-            None => Ok(()),
+        match Tie::read(&self.connection)? {
+            Some(_) => Ok(()),
+            None => Tie::new().map_err(Fault::System)?.write(&self.connection),
         }
     }
 
-    /// The transaction that was counted is in the database.
-    pub(super) fn transaction_counted(&self) {
-        self.tie.set(self.tie.get().map(Tie::next));
+    /// Counts the open transaction, which has changed something; see [`super::tie`]. The count is
+    /// read within it: the transaction before may be another process's.
+    pub(super) fn count_transaction(&self) -> Result<(), Fault> {
+        match Tie::read(&self.connection)? {
+            Some(tie) => tie.next().write(&self.connection),
+            None => Ok(()),
+        }
     }
 
     /// Ties the store to the keys with this fingerprint, if it is tied to none yet.
@@ -182,9 +169,7 @@ impl Tables {
         let transaction = self.connection.unchecked_transaction()?;
         schema::set_meta(&self.connection, "keys", fingerprint)?;
         self.count_transaction()?;
-        transaction.commit()?;
-        self.transaction_counted();
-        Ok(())
+        Ok(transaction.commit()?)
     }
 
     /// Writes the log back into the database and cuts it. Where a listing still reads from the log,

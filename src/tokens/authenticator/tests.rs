@@ -220,3 +220,32 @@ async fn a_token_of_another_pepper_is_known_by_what_that_makes_of_it_until_it_is
     bench.peppers.replace(Peppers::new(&old, [&new]));
     bench.check(&apis, &bench.token).await.unwrap();
 }
+
+/// Another process has the store, too: what it changes breaks no fence here.
+#[tokio::test]
+async fn while_the_store_is_shared_with_another_process_each_check_reads_it() {
+    let (bench, apis) = (bench(), apis("platform"));
+    bench.check(&apis, &bench.token).await.unwrap();
+    bench.check(&apis, &bench.token).await.unwrap();
+    assert_eq!(bench.finds(), 1);
+    let cache = &bench.authenticator.parts.cache;
+    let (first, second) = (cache.read_anew(), cache.read_anew());
+    for n in 2..5 {
+        bench.check(&apis, &bench.token).await.unwrap();
+        assert_eq!(bench.finds(), n);
+    }
+    let caller = bench.check(&apis, &bench.token).await.unwrap();
+    let form = apis.form_of(bench.token.as_bytes());
+    let is_good =
+        bench.authenticator.is_still_good(&caller, form, bench.token.as_bytes(), clock::read());
+    assert!(is_good.await.unwrap());
+    assert_eq!(bench.finds(), 6, "what is open is looked at in the same way");
+    drop(first);
+    bench.check(&apis, &bench.token).await.unwrap();
+    assert_eq!(bench.finds(), 7, "there is another reason");
+    drop(second);
+    for _ in 0..3 {
+        bench.check(&apis, &bench.token).await.unwrap();
+    }
+    assert_eq!(bench.finds(), 8, "alone again, it remembers");
+}

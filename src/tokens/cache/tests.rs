@@ -74,6 +74,35 @@ fn dropping_everything_breaks_every_fence() {
 }
 
 #[test]
+fn while_another_process_has_the_store_nothing_is_remembered_and_no_fence_outlives_that() {
+    let cache = Arc::new(TokenCache::new(100, Lease::endless()));
+    let before = cache.fence(&digest(1));
+    let leader = lead(&cache, digest(1));
+    leader.land(leader.fence(), Ok(present()), clock::uptime()).expect("lands");
+    let under_way = lead(&cache, digest(2));
+    let fence = under_way.fence();
+    let shared = cache.read_anew();
+    let now = clock::uptime();
+    assert!(!cache.lease().holds(now) && cache.recall(&digest(1), now).is_none());
+    assert!(cache.recall_stale(&digest(1), now).is_none() && cache.is_empty());
+    assert!(cache.lease().tolerates_open(now), "what is open is checked, and goes on");
+    // A read from before is made again, and then answers those that wait for it.
+    assert_eq!(under_way.land(fence, Ok(present()), now), Err(FenceBroken));
+    assert_eq!(under_way.land(under_way.fence(), Ok(present()), now), Ok(()));
+    assert!(cache.is_empty(), "and is not remembered");
+    let during = cache.fence(&digest(1));
+    drop(shared);
+    let now = clock::uptime();
+    assert!(cache.lease().holds(now) && !cache.lease().reads_anew());
+    for fence in [before, during] {
+        assert!(!cache.is_current(&digest(1), fence));
+    }
+    let leader = lead(&cache, digest(1));
+    leader.land(leader.fence(), Ok(present()), now).expect("lands");
+    assert!(is_present(cache.recall(&digest(1), now)));
+}
+
+#[test]
 fn a_copy_kept_outside_is_told_of_an_invalidation_by_its_fence() {
     let cache = Arc::new(TokenCache::new(100, Lease::endless()));
     let fence = cache.fence(&digest(1));

@@ -55,13 +55,16 @@ pub(crate) struct World {
     admin: SocketAddr,
     /// Shared, so that one of several threads may end it and start another.
     child: Mutex<Option<Child>>,
+    /// Processes that another one has taken over from.
+    older: Mutex<Vec<Child>>,
 }
 
 impl World {
     /// In a folder of its own, without a configuration and without a process.
     pub(super) fn stopped() -> Self {
         let folder = tempfile::Builder::new().prefix("kw").tempdir().expect("a temporary folder");
-        Self { folder, listen: free_address(), admin: free_address(), child: Mutex::default() }
+        let (child, older) = (Mutex::default(), Mutex::default());
+        Self { folder, listen: free_address(), admin: free_address(), child, older }
     }
 
     /// Writes the configuration anew, for the next start or reload.
@@ -121,11 +124,17 @@ impl World {
     pub(super) fn launch_with(&self, variables: &[(&str, &str)]) {
         let mut running = self.child();
         assert!(running.is_none(), "it is running already");
+        *running = Some(self.command(variables).spawn().expect("the binary starts"));
+    }
+
+    /// The command that starts the process, for a test that adds to it.
+    pub(crate) fn command(&self, variables: &[(&str, &str)]) -> Command {
         let file = |name: &str| {
             let path = self.folder.path().join(name);
             File::options().create(true).append(true).open(path).expect("an output file")
         };
-        let child = Command::new(env!("CARGO_BIN_EXE_keyward"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command
             .arg("run")
             .arg("-c")
             .arg(self.config())
@@ -133,10 +142,42 @@ impl World {
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file("stdout"))
-            .stderr(file("stderr"))
-            .spawn()
-            .expect("the binary starts");
-        *running = Some(child);
+            .stderr(file("stderr"));
+        command
+    }
+
+    /// Starts a process that takes over from the one that runs, and waits until it has. That one
+    /// ends by itself, later.
+    pub(crate) fn take_over(&self) {
+        let begun = || self.output().matches("\"taken over\"").count();
+        let before = begun();
+        let mut next = self.command(&[]).arg("--take-over").spawn().expect("the binary starts");
+        let has_ended = |next: &mut Child| next.try_wait().is_ok_and(|status| status.is_some());
+        assert!(
+            eventually(|| begun() > before || has_ended(&mut next)) && !has_ended(&mut next),
+            "it has taken over:\n{}",
+            self.output()
+        );
+        if let Some(older) = self.child().replace(next) {
+            self.older().push(older);
+        }
+    }
+
+    /// How many of the processes that were taken over from have not ended yet.
+    pub(crate) fn older_processes(&self) -> usize {
+        let mut older = self.older();
+        older.retain_mut(|child| match child.try_wait().expect("our child can be waited for") {
+            None => true,
+            Some(status) => {
+                assert!(status.success(), "{status}:\n{}", self.output());
+                false
+            }
+        });
+        older.len()
+    }
+
+    fn older(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the process and waits until it says that it is ready.
@@ -168,6 +209,14 @@ impl World {
         let mut client = Client::try_connect(self.admin)?;
         client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
         client.final_response("GET").ok().map(|(response, _)| response)
+    }
+
+    /// An answer of the admin socket, as JSON.
+    pub(crate) fn admin_socket_get(&self, path: &str) -> Value {
+        let mut client = Client::connect_unix(&self.folder.path().join("admin.sock"));
+        let head = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let answer = client.ask(head);
+        serde_json::from_slice(&answer.body).expect("JSON")
     }
 
     /// The text of an answer of the admin listener; empty when there is none.
@@ -253,6 +302,10 @@ impl World {
     }
 
     fn end(&self) {
+        for mut child in self.older().drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if let Some(mut child) = self.child().take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -1,0 +1,118 @@
+//! The side of the process that hands over.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::frames::{AT_ONCE, Frames};
+use super::{Alive, Message, PROTOCOL, SocketNote};
+use crate::server::{InheritedSocket, SocketOrigin};
+
+/// How long the new process may take from the offer until it is ready to serve: it reads the whole
+/// store meanwhile.
+const READY_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is handed over.
+pub(in crate::app) struct Offer {
+    pub(in crate::app) sockets: Vec<InheritedSocket>,
+    /// The admin socket, and the lock on its file.
+    pub(in crate::app) admin_socket: [OwnedFd; 2],
+    /// What the store is, and the lock of one that is embedded.
+    pub(in crate::app) store: (String, Option<OwnedFd>),
+    /// Of this process, and of those before it that are not over.
+    pub(in crate::app) alive: Vec<Alive>,
+}
+
+/// What the new process has come to. The task that talks to it goes on when it is answered.
+pub(in crate::app) enum Step {
+    /// It is ready to serve on the sockets with these numbers.
+    Ready { taken: Vec<usize>, go: oneshot::Sender<()> },
+    /// It serves; `done` is for when this process accepts nothing any more.
+    Serving { process: u32, done: oneshot::Sender<()> },
+    /// It does not come to that.
+    Failed(String),
+}
+
+/// Hands over on this connection. Every step is reported to `steps`; the last one is
+/// [`Step::Serving`] or [`Step::Failed`].
+pub(in crate::app) async fn give(stream: UnixStream, offer: Offer, steps: mpsc::Sender<Step>) {
+    if let Err(why) = negotiate(&Frames::new(stream), offer, &steps).await {
+        let _ = steps.send(Step::Failed(why)).await;
+    }
+}
+
+/// Tells a process that nothing is handed over to it.
+pub(in crate::app) async fn refuse(stream: UnixStream, why: String) {
+    let frames = Frames::new(stream);
+    // It speaks first, and must not find the connection closed.
+    let _ = frames.receive(AT_ONCE).await;
+    let _ = frames.send(&Message::Refused { why }, &[]).await;
+}
+
+async fn negotiate(
+    frames: &Frames,
+    offer: Offer,
+    steps: &mpsc::Sender<Step>,
+) -> Result<(), String> {
+    let gone = |fault: std::io::Error| format!("the connection to the new process: {fault}");
+    let unexpected = |message: &Message| format!("the new process said {message:?}");
+    let (process, user) = frames.peer().map_err(gone)?;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&user) {
+        return Err(format!("process {process} is of another user ({user})"));
+    }
+    match frames.receive(AT_ONCE).await.map_err(gone)? {
+        (Message::Hello { protocol: PROTOCOL }, _) => {}
+        (Message::Hello { protocol }, _) => {
+            let why = format!(
+                "process {process} takes over by version {protocol} of the protocol, and this one \
+                 hands over by version {PROTOCOL}"
+            );
+            let _ = frames.send(&Message::Refused { why: why.clone() }, &[]).await;
+            return Err(why);
+        }
+        (other, _) => return Err(unexpected(&other)),
+    }
+    tracing::info!(process, "another process is to take over");
+    let number = offer.sockets.len();
+    for socket in offer.sockets {
+        let note = Message::Socket(SocketNote {
+            configured: socket.configured.to_string(),
+            address: socket.address.to_string(),
+            is_admin: socket.is_admin,
+            is_of_service_manager: socket.origin == SocketOrigin::ServiceManager,
+        });
+        let (socket, lock) = socket.into_descriptors();
+        let descriptors: Vec<_> = [Some(socket), lock].into_iter().flatten().collect();
+        frames.send(&note, &descriptors).await.map_err(gone)?;
+    }
+    frames.send(&Message::AdminSocket {}, &offer.admin_socket).await.map_err(gone)?;
+    let (name, lock) = offer.store;
+    let lock: Vec<_> = lock.into_iter().collect();
+    frames.send(&Message::Store { name }, &lock).await.map_err(gone)?;
+    for alive in offer.alive {
+        frames.send(&Message::Alive {}, &[alive.into()]).await.map_err(gone)?;
+    }
+    frames.send(&Message::Offered {}, &[]).await.map_err(gone)?;
+    let taken = match frames.receive(READY_WITHIN).await.map_err(gone)? {
+        (Message::Ready { taken }, _) if taken.iter().all(|&one| one < number) => taken,
+        (other, _) => return Err(unexpected(&other)),
+    };
+    let (go, may_go) = oneshot::channel();
+    let stopped = || "keyward is stopping".to_owned();
+    steps.send(Step::Ready { taken, go }).await.map_err(|_| stopped())?;
+    may_go.await.map_err(|_| stopped())?;
+    frames.send(&Message::Go {}, &[]).await.map_err(gone)?;
+    match frames.receive(AT_ONCE).await.map_err(gone)? {
+        (Message::Serving {}, _) => {}
+        (other, _) => return Err(unexpected(&other)),
+    }
+    let (done, is_done) = oneshot::channel();
+    steps.send(Step::Serving { process, done }).await.map_err(|_| stopped())?;
+    if is_done.await.is_ok() {
+        // It serves, whether or not it hears of this.
+        let _ = frames.send(&Message::Done {}, &[]).await;
+    }
+    Ok(())
+}
