@@ -154,7 +154,7 @@ black-box:
 	# Debian's nginx is where only root's PATH leads.
 	export PATH=$$PATH:/usr/sbin
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
-	    grpc_calls websocket_calls credential_clients; do
+	    grpc_calls websocket_calls credential_clients failing_servers; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 
