@@ -14,6 +14,7 @@
 //! | `gate` | an HTTP/1 request as a client sends it |
 //! | `round_trip` | the same |
 //! | `origin` | an item of `cors.origins`, a line feed, and the origin of a request |
+//! | `route` | a request's path, a line feed and its query |
 //! | `opaque_token` | a credential |
 //! | `signed_token` | a credential; or a JWT's header, a line feed and its claims, to be signed |
 //! | `config` | a configuration |
@@ -28,6 +29,7 @@ mod gate;
 mod origin;
 mod path;
 mod round_trip;
+mod route;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gate", run: gate::run },
     Target { name: "origin", run: origin::run },
     Target { name: "round_trip", run: round_trip::run },
+    Target { name: "route", run: route::run },
     Target { name: "opaque_token", run: tokens::opaque },
     Target { name: "signed_token", run: tokens::signed },
     Target { name: "config", run: config::run },

@@ -243,6 +243,11 @@ fn no_opaque_token_is_forged() {
 }
 
 #[test]
+fn no_request_is_led_elsewhere_and_no_route_is_chosen_by_what_readers_find_in_two_ways() {
+    run("route", 20_000);
+}
+
+#[test]
 fn no_signed_token_is_forged_or_spelled_in_two_ways() {
     run("signed_token", 20_000);
 }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 
 use super::client_address::ForwardedChain;
+use super::conditions::{Conditions, Expected};
 use super::connection::ClientConnection;
 use super::credential_places::{CredentialPlaces, Reading};
 use super::forward::request::{add_hop, clean};
@@ -14,6 +15,7 @@ use super::forwarding::Forwarding;
 use super::gate::judge;
 pub(crate) use super::gate::{HeadLimits, Passed, WebSocketForm};
 use super::identity_headers::{IdentityNames, IdentityRules};
+use super::redirect::Redirect;
 use super::refusal::Refusal;
 use super::spelling::RawPaths;
 use crate::tokens::opaque::OpaqueApis;
@@ -123,6 +125,26 @@ impl Gateway {
         let said = ForwardedChain::read(client, headers).and_then(|chain| chain.client_address());
         said.or(client.origin.address.ip())
     }
+}
+
+/// Whether a route that asks for this value of a parameter is meant by a request with this query;
+/// `None`: the request is refused.
+pub(crate) fn query_is(name: &str, value: &str, query: &str) -> Option<bool> {
+    let expected = Expected::OneOf(vec![value.to_owned()]);
+    let conditions = Conditions { headers: Vec::new(), query: vec![(name.to_owned(), expected)] };
+    conditions.hold(&HeaderMap::new(), Some(query)).ok()
+}
+
+/// Where a redirect leads a request to this host; `None`: the request is refused.
+pub(crate) fn location(
+    redirect: &Redirect,
+    pattern: &str,
+    path: &str,
+    query: &str,
+    host: &str,
+) -> Option<String> {
+    let location = redirect.location(pattern, path, Some(query), Some(host)).ok()?;
+    location.to_str().ok().map(ToOwned::to_owned)
 }
 
 /// As `upstream` does it for HTTP/2; for HTTP/1.1 they are lines.

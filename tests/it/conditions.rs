@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::h2::{Connection, Head};
 use crate::support::http2_upstream::Http2Upstream;
+use crate::support::tls::{ask, self_signed};
 use crate::support::{Plan, Response, TestUser, Upstream, World};
 
 /// A public route whose answers name it.
@@ -213,6 +214,25 @@ fn a_route_for_one_scheme_comes_before_all_for_both_on_every_path() {
     let world = start(&routes);
     let fields = [("X-Forwarded-Proto", "https")];
     assert_eq!(answers(&world, "/api/x", &fields).as_deref(), Ok("clear"));
+}
+
+#[test]
+fn a_route_for_one_scheme_goes_by_the_listener_that_the_client_came_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = self_signed(folder.path(), "a.example");
+    let routes = [("clear", "scheme = \"http\""), ("tls", "scheme = \"https\"")];
+    let world = routes
+        .iter()
+        .fold(Plan::bare(), |plan, (name, lines)| {
+            plan.route(&named(name, &format!("path = \"/{{*rest}}\"\n{lines}")))
+        })
+        .listener(&format!("tls = {}", certificate.line))
+        .start();
+    // What an untrusted client says of its scheme makes no difference.
+    let request = "GET /x HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\
+                   X-Forwarded-Proto: http\r\nForwarded: proto=http\r\n\r\n";
+    let answer = ask(world.address(), "a.example", &[&certificate], request).expect("an answer");
+    assert_eq!(answer.text(), "tls", "{answer}");
 }
 
 #[test]
