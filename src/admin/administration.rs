@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ExplainRequest, Listing, TokenKind, UserChange, UserListing, UserOutcome, UserRequest,
 };
-use crate::domain::{Identity, RawToken, TokenId};
+use crate::domain::{Identity, KeyLimits, RawToken, TokenId};
 use crate::telemetry::Explanation;
 use crate::tokens::store::{Filter, StoreError};
 
@@ -72,6 +72,8 @@ pub struct BootstrapRequest {
     pub mints: u32,
     /// How long it is good for, at least a second; `None`: until it is spent or revoked.
     pub expires_in: Option<Duration>,
+    /// The limits of the keys that it makes: those of each key, not of all together.
+    pub limits: Option<KeyLimits>,
 }
 
 impl BootstrapRequest {
@@ -176,6 +178,7 @@ mod tests {
             },
             mints: 1,
             expires_in: None,
+            limits: None,
         }
     }
 

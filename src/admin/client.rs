@@ -157,6 +157,7 @@ impl Administration for SocketClient {
                 email,
                 mints: request.mints,
                 expires_in_seconds: span.and_then(|span| NonZeroU64::new(span.as_secs())),
+                limits: request.limits,
             };
             let issued: IssuedBody<'static> = self.post("/v1/bootstrap-tokens", &body).await?;
             Ok(IssuedBootstrap { id: issued.id, token: RawToken::new(issued.token.into_owned()) })

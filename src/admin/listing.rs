@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Identity, Record, RecordKind, RecordSort, Timestamp, TokenId};
+use crate::domain::{Identity, KeyLimits, Record, RecordKind, RecordSort, Timestamp, TokenId};
 
 /// The two kinds of token that an administrator manages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub struct Listing {
     pub name: Option<String>,
     /// How many more keys a bootstrap token can make; `None` for an API key.
     pub mints_left: Option<u32>,
+    /// Its own limits, which the keys of a bootstrap token get.
+    pub limits: Option<KeyLimits>,
     /// When it was issued.
     #[serde(with = "rfc3339")]
     pub issued_at: Timestamp,
@@ -90,6 +92,7 @@ impl Listing {
             email,
             name: record.name.clone(),
             mints_left,
+            limits: record.limits,
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             last_used_at: record.last_used_at,
@@ -156,6 +159,7 @@ mod tests {
             },
             name: None,
             hint: None,
+            limits: serde_json::from_str(r#"{"rate":"10/s"}"#).expect("limits"),
             issued_at: Timestamp::from_unix_millis(1_813_917_600_000),
             expires_at: Some(Timestamp::from_unix_millis(1_813_917_601_000)),
             last_used_at: None,
@@ -164,7 +168,7 @@ mod tests {
         let json = serde_json::to_string(&listing).expect("json");
         assert_eq!(
             json,
-            r#"{"id":"f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b","kind":"bootstrap","token_api":"jarvispy","subject":"u1","username":null,"organization":"acme","role":null,"email":null,"name":null,"mints_left":3,"issued_at":"2027-06-25T10:00:00Z","expires_at":"2027-06-25T10:00:01Z","last_used_at":null}"#
+            r#"{"id":"f1c2a3b4-5d6e-4f80-9a0b-1c2d3e4f5a6b","kind":"bootstrap","token_api":"jarvispy","subject":"u1","username":null,"organization":"acme","role":null,"email":null,"name":null,"mints_left":3,"limits":{"rate":"10/s","burst":10},"issued_at":"2027-06-25T10:00:00Z","expires_at":"2027-06-25T10:00:01Z","last_used_at":null}"#
         );
         assert_eq!(serde_json::from_str::<Listing>(&json).expect("the same"), listing);
         assert_eq!(Listing::of(&Record { kind: RecordKind::Session, ..record }), None);

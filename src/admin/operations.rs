@@ -45,7 +45,7 @@ use super::{
     AdminError, AdminFuture, AdminSocket, Administration, BootstrapRequest, ExplainRequest,
     Listing, MAX_LISTED, Revocation, Status, TokenKind,
 };
-use crate::domain::{Identity, TokenId};
+use crate::domain::{Identity, KeyLimits, TokenId};
 use crate::tokens::store::Filter;
 
 /// How many entries a list shows by default.
@@ -103,6 +103,9 @@ pub(super) struct CreateBody {
     #[serde(default = "one")]
     pub(super) mints: u32,
     pub(super) expires_in_seconds: Option<NonZeroU64>,
+    // Left out where there are none, so that an older keyward takes the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<KeyLimits>,
 }
 
 fn one() -> u32 {
@@ -197,12 +200,14 @@ impl Operations {
             email,
             mints,
             expires_in_seconds,
+            limits,
         } = read_json(request).await?;
         let request = BootstrapRequest {
             token_api,
             identity: Identity { subject, username, organization, role, email },
             mints,
             expires_in: expires_in_seconds.map(|seconds| Duration::from_secs(seconds.get())),
+            limits,
         };
         request.check().map_err(|error| refusal(&error))?;
         let (token_api, subject) = (request.token_api.clone(), request.identity.subject.clone());

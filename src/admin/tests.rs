@@ -73,6 +73,7 @@ impl Administration for Memory {
                 email,
                 name: None,
                 mints_left: Some(request.mints),
+                limits: request.limits,
                 issued_at,
                 expires_at: request.expires_in.map(|span| issued_at.after(span)),
                 last_used_at: None,
@@ -303,5 +304,6 @@ fn request() -> BootstrapRequest {
         },
         mints: 3,
         expires_in: Some(Duration::from_secs(60)),
+        limits: serde_json::from_str(r#"{"rate":"10/s","concurrent_requests":2}"#).expect("limits"),
     }
 }

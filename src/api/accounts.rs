@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::face::{Answer, Call, CredentialNeed, Face};
 use super::face_error::FaceError;
 use super::field_report::{FieldReport, Fields};
+use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
 use crate::domain::{Email, FullName, NewPassword, Password, Record, Username};
@@ -44,9 +45,7 @@ impl Face for Accounts {
         let command = match (call.method, call.path) {
             (&Method::POST, REGISTER) => register(call)?,
             (&Method::POST, LOGIN) => login(call)?,
-            (&Method::POST, KEYS) => {
-                AccountCommand::Keys(KeyCommand::Issue { name: key_name(call)? })
-            }
+            (&Method::POST, KEYS) => AccountCommand::Keys(key(call)?),
             (&Method::GET, KEYS) => AccountCommand::Keys(KeyCommand::List),
             (&Method::DELETE, KEY) => {
                 let id = call.token_id("key_id").ok_or(FieldReport::not_a_uuid("key_id"))?;
@@ -72,14 +71,18 @@ impl Face for Accounts {
             AccountOutcome::LoggedIn { token } => {
                 json!({ "access_token": token.expose(), "token_type": "bearer" })
             }
-            AccountOutcome::KeyIssued { key, record } => json!({
-                "id": record.id.to_string(),
-                "name": record.name,
-                "raw_key": key.expose(),
-                "prefix": record.hint,
-                "is_active": true,
-                "created_at": record.issued_at.to_rfc3339_zulu(),
-            }),
+            AccountOutcome::KeyIssued { key, record } => {
+                let mut issued = json!({
+                    "id": record.id.to_string(),
+                    "name": record.name,
+                    "raw_key": key.expose(),
+                    "prefix": record.hint,
+                    "is_active": true,
+                    "created_at": record.issued_at.to_rfc3339_zulu(),
+                });
+                key_limits::add(&mut issued, record.limits);
+                issued
+            }
             AccountOutcome::Keys(keys) => {
                 keys.iter().map(|key| listed(&key.record, key.retired_at.is_none())).collect()
             }
@@ -144,6 +147,7 @@ impl Face for Accounts {
                     FaceError::NO_JSON,
                     FaceError::NotDeclaredJson,
                     FieldReport::missing("name").into(),
+                    key_limits::NO_RATE.report().into(),
                 ],
                 ..Operation::default()
             },
@@ -155,7 +159,9 @@ impl Face for Accounts {
                 description: "Names the caller's keys, oldest first. Revoked ones stay listed.",
                 success: Success::ok(
                     "The caller's keys",
-                    Schema::exactly("ApiKey", known_of_key()).list("ApiKeys"),
+                    Schema::exactly("ApiKey", known_of_key())
+                        .with_optional(LIMITS, key_limits::shown())
+                        .list("ApiKeys"),
                 ),
                 ..Operation::default()
             },
@@ -231,7 +237,8 @@ fn session() -> Schema {
 
 fn new_key() -> Schema {
     let name = json!({ "type": "string", "minLength": 1, "maxLength": KEY_NAME_MAX_CHARS });
-    Schema { name: "NewApiKey", schema: schema::object([("name", name)]) }
+    let schema = schema::object([("name", name)]);
+    Schema { name: "NewApiKey", schema }.with_optional(LIMITS, key_limits::asked())
 }
 
 fn known_of_key() -> [(&'static str, Value); 5] {
@@ -250,6 +257,7 @@ fn created_key() -> Schema {
         "CreatedApiKey",
         [id, name, ("raw_key", schema::text()), prefix, is_active, created_at],
     )
+    .with_optional(LIMITS, key_limits::shown())
 }
 
 fn refusal(error: &FaceError) -> Answer {
@@ -277,13 +285,15 @@ pub fn refusal_of(error: &AccountError) -> FaceError {
 }
 
 fn listed(record: &Record, is_active: bool) -> Value {
-    json!({
+    let mut listed = json!({
         "id": record.id.to_string(),
         "name": record.name,
         "prefix": record.hint,
         "is_active": is_active,
         "created_at": record.issued_at.to_rfc3339_zulu(),
-    })
+    });
+    key_limits::add(&mut listed, record.limits);
+    listed
 }
 
 /// The fields of the body. Fields that the call does not know are ignored.
@@ -318,8 +328,11 @@ fn login(call: &Call<'_>) -> Result<AccountCommand, FaceError> {
     }
 }
 
-fn key_name(call: &Call<'_>) -> Result<String, FaceError> {
+/// The key that is to be made.
+fn key(call: &Call<'_>) -> Result<KeyCommand, FaceError> {
     let mut fields = fields(call)?;
-    let name = fields.name("name", KEY_NAME_MAX_CHARS);
-    name.ok_or_else(|| FaceError::BadFields(fields.into_reports()))
+    match (fields.name("name", KEY_NAME_MAX_CHARS), key_limits::take(&mut fields)) {
+        (Some(name), Some(limits)) => Ok(KeyCommand::Issue { name, limits }),
+        _ => Err(FaceError::BadFields(fields.into_reports())),
+    }
 }

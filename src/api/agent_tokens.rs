@@ -1,19 +1,21 @@
 //! The `agent-tokens` contract: one opaque key per user, for the user's agents (seed 002, "Token
 //! management (user JWT)").
 //!
-//! No call has a body: one that comes is not read. A page without credential describes the calls to
-//! agents.
+//! No call needs a body. Where one makes a key, `limits` may be in it; any other body is ignored. A
+//! page without credential describes the calls to agents.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::face::{Answer, Call, Document, Face};
 use super::face_error::FaceError;
+use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Success};
 use super::schema::{self, Schema};
-use crate::domain::{RawToken, Record};
+use crate::domain::{KeyLimits, RawToken, Record};
 use crate::tokens::command::{Command, CommandOutcome};
+use crate::wire::json;
 
 /// The contract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,15 +34,15 @@ impl Face for AgentTokens {
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
         match (call.method, call.path) {
             (&Method::GET, ME) => Ok(Command::ShowSole),
-            (&Method::POST, ME) => Ok(Command::RenewSole),
+            (&Method::POST, ME) => Ok(Command::RenewSole { limits: limits(call)? }),
             (&Method::DELETE, ME) => Ok(Command::RevokeSole),
-            (&Method::POST, GET_OR_CREATE) => Ok(Command::EnsureSole),
+            (&Method::POST, GET_OR_CREATE) => Ok(Command::EnsureSole { limits: limits(call)? }),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
     }
 
     fn encode(&self, outcome: &CommandOutcome) -> Answer {
-        let body = match outcome {
+        let mut body = match outcome {
             CommandOutcome::SoleShown(record) => json!({
                 "has_token": record.is_some(),
                 "token_prefix": record.as_deref().and_then(prefix),
@@ -64,6 +66,13 @@ impl Face for AgentTokens {
             // No command of this face has another outcome.
             _ => return refusal(&FaceError::Internal, "Internal error"),
         };
+        let record = match outcome {
+            CommandOutcome::SoleShown(record) => record.as_deref(),
+            CommandOutcome::SoleRenewed { record, .. }
+            | CommandOutcome::SoleEnsured { record, .. } => Some(&**record),
+            _ => None,
+        };
+        key_limits::add(&mut body, record.and_then(|record| record.limits));
         Answer::json(StatusCode::OK, &body)
     }
 
@@ -95,11 +104,13 @@ impl Face for AgentTokens {
                 ("has_token", boolean()),
                 ("token_prefix", json!({ "anyOf": [prefix(), { "type": "null" }] })),
             ],
-        );
+        )
+        .with_optional(LIMITS, key_limits::shown());
         let renewed = Schema::exactly(
             "RenewedAgentToken",
             [("token", schema::text()), ("token_prefix", prefix()), ("message", schema::text())],
-        );
+        )
+        .with_optional(LIMITS, key_limits::shown());
         let ensured = Schema::exactly(
             "EnsuredAgentToken",
             [
@@ -108,7 +119,8 @@ impl Face for AgentTokens {
                 ("token_prefix", prefix()),
                 ("message", schema::text()),
             ],
-        );
+        )
+        .with_optional(LIMITS, key_limits::shown());
         vec![
             Operation {
                 id: "show",
@@ -125,7 +137,11 @@ impl Face for AgentTokens {
                 path: ME,
                 summary: "Create or Rotate Agent Token",
                 description: "Makes the caller's one key in the place of any other, which opens \
-                              nothing any more.",
+                              nothing any more. Its limits are never wider than those of the key \
+                              that it replaces.",
+                body: Some(new_key()),
+                is_body_optional: true,
+                errors: wrong_limits(),
                 success: Success::ok("Done", renewed),
                 ..Operation::default()
             },
@@ -136,6 +152,9 @@ impl Face for AgentTokens {
                 summary: "Get or Create Agent Token",
                 description: "Makes the caller's one key, if there is none. Of an old one only its \
                               beginning is said.",
+                body: Some(new_key()),
+                is_body_optional: true,
+                errors: wrong_limits(),
                 success: Success::ok("Done", ensured),
                 ..Operation::default()
             },
@@ -159,6 +178,30 @@ impl Face for AgentTokens {
         let body = include_str!("agent_tokens.md").replace("{mount}", mount);
         vec![Document::new(PAGE.into(), "text/markdown; charset=utf-8", body)]
     }
+}
+
+/// The limits that a body asks for. A body that says nothing of them is ignored, whatever it is; one
+/// that cannot be read, and yet names them, is refused: its sender wants a limited key.
+fn limits(call: &Call<'_>) -> Result<Option<KeyLimits>, FaceError> {
+    const NAME: &[u8] = b"\"limits\"";
+    match json::parse(call.body) {
+        Ok(Value::Object(members)) => key_limits::first(members.get(LIMITS)),
+        Ok(_) => Ok(None),
+        Err(fault) if call.body.windows(NAME.len()).any(|part| part == NAME) => {
+            Err(FaceError::BadJson(fault))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// What is no object has no limits, and is ignored.
+fn new_key() -> Schema {
+    let schema = json!({ "properties": { LIMITS: key_limits::asked() } });
+    Schema { name: "NewAgentToken", schema }
+}
+
+fn wrong_limits() -> Vec<FaceError> {
+    vec![FaceError::NO_JSON, key_limits::NO_RATE.error()]
 }
 
 /// How the key begins: `sk_agt_1a2b3c4d...`.
@@ -193,6 +236,7 @@ mod tests {
             },
             name: None,
             hint: Some("sk_agt_1a2b3c4d".into()),
+            limits: None,
             issued_at: NOW,
             expires_at: None,
             last_used_at: None,
@@ -207,9 +251,9 @@ mod tests {
     fn each_call_is_its_command_whatever_its_body() {
         for (method, path, command) in [
             (Method::GET, ME, Command::ShowSole),
-            (Method::POST, ME, Command::RenewSole),
+            (Method::POST, ME, Command::RenewSole { limits: None }),
             (Method::DELETE, ME, Command::RevokeSole),
-            (Method::POST, GET_OR_CREATE, Command::EnsureSole),
+            (Method::POST, GET_OR_CREATE, Command::EnsureSole { limits: None }),
         ] {
             for body in ["", "{", r#"{"subject":"root"}"#, "\0"] {
                 let body = body.as_bytes();

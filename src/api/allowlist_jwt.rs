@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::face::{Answer, Call, Face};
 use super::face_error::FaceError;
+use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
 use crate::domain::{Record, Timestamp};
@@ -57,16 +58,17 @@ impl Face for AllowlistJwt {
 
     fn encode(&self, outcome: &CommandOutcome) -> Answer {
         let (message, data) = match outcome {
-            CommandOutcome::Issued { token, record, lifetime_minutes } => (
-                "Token issued successfully",
-                json!({
+            CommandOutcome::Issued { token, record, lifetime_minutes } => {
+                let mut issued = json!({
                     "token": token.expose(),
                     "jti": record.id.to_string(),
                     "name": record.name,
                     "expires_at": record.expires_at.map(Timestamp::to_rfc3339_offset),
                     "expires_in_minutes": lifetime_minutes,
-                }),
-            ),
+                });
+                key_limits::add(&mut issued, record.limits);
+                ("Token issued successfully", issued)
+            }
             CommandOutcome::Listed(keys) => {
                 // In this contract a revoked key is gone.
                 let live = keys.iter().filter(|key| key.retired_at.is_none());
@@ -112,7 +114,12 @@ impl Face for AllowlistJwt {
                 body: Some(new_key()),
                 is_body_optional: true,
                 success: success("IssuedToken", issued()),
-                errors: vec![FaceError::NO_JSON, FaceError::NotDeclaredJson, BAD_LIFETIME],
+                errors: vec![
+                    FaceError::NO_JSON,
+                    FaceError::NotDeclaredJson,
+                    BAD_LIFETIME,
+                    key_limits::NO_RATE.error(),
+                ],
                 ..Operation::default()
             },
             Operation {
@@ -182,7 +189,9 @@ fn new_key() -> Schema {
         "type": ["integer", "null"], "minimum": 0, "maximum": LIFETIME_MAX_MINUTES,
         "description": "0 and null: it does not expire.",
     });
-    let properties = json!({ "name": named(), "expires_in_minutes": lifetime });
+    let properties = json!({
+        "name": named(), "expires_in_minutes": lifetime, LIMITS: key_limits::asked(),
+    });
     Schema {
         name: "NewToken",
         schema: json!({ "type": ["object", "null"], "properties": properties }),
@@ -200,22 +209,24 @@ fn moment_or_null() -> Value {
 fn issued() -> Value {
     let lifetime =
         json!({ "type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MAX_MINUTES });
-    schema::object([
+    let members = [
         ("token", schema::text()),
         ("jti", schema::uuid()),
         ("name", named()),
         ("expires_at", moment_or_null()),
         ("expires_in_minutes", lifetime),
-    ])
+    ];
+    schema::with_optional(schema::object(members), LIMITS, key_limits::shown())
 }
 
 fn listed_schema() -> Value {
-    schema::object([
+    let members = [
         ("jti", schema::uuid()),
         ("name", named()),
         ("issued_at", schema::moment()),
         ("expires_at", moment_or_null()),
-    ])
+    ];
+    schema::with_optional(schema::object(members), LIMITS, key_limits::shown())
 }
 
 fn refusal(error: &FaceError) -> Answer {
@@ -224,12 +235,14 @@ fn refusal(error: &FaceError) -> Answer {
 }
 
 fn listed(record: &Record) -> Value {
-    json!({
+    let mut listed = json!({
         "jti": record.id.to_string(),
         "name": record.name,
         "issued_at": record.issued_at.to_rfc3339_offset(),
         "expires_at": record.expires_at.map(Timestamp::to_rfc3339_offset),
-    })
+    });
+    key_limits::add(&mut listed, record.limits);
+    listed
 }
 
 /// The body is optional, and so is each of its fields. Fields that the call does not know are
@@ -243,6 +256,7 @@ fn issue(call: &Call<'_>) -> Result<Command, FaceError> {
     Ok(Command::Issue {
         name: name(fields.get("name"))?,
         lifetime_minutes: lifetime_minutes(fields.get("expires_in_minutes"))?,
+        limits: key_limits::first(fields.get(LIMITS))?,
     })
 }
 
@@ -284,7 +298,7 @@ mod tests {
     }
 
     fn issue(name: Option<&str>, lifetime_minutes: Option<u32>) -> Result<Command, FaceError> {
-        Ok(Command::Issue { name: name.map(str::to_owned), lifetime_minutes })
+        Ok(Command::Issue { name: name.map(str::to_owned), lifetime_minutes, limits: None })
     }
 
     #[test]

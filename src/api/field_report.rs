@@ -23,7 +23,8 @@ pub struct FieldReport {
 pub(super) type Fault = (&'static str, String);
 
 impl FieldReport {
-    fn new(loc: &[&'static str], (kind, msg): Fault) -> Self {
+    /// This fault at this place.
+    pub(super) fn new(loc: &[&'static str], (kind, msg): Fault) -> Self {
         Self { loc: loc.to_vec(), msg, kind }
     }
 
@@ -126,6 +127,15 @@ impl Fields {
             length if length > most => Err(FieldFault::TooLong(most)),
             _ => Ok(text),
         })
+    }
+
+    /// Takes a field that may be missing, and may have several faults.
+    pub(super) fn optional<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(Option<Value>) -> Result<T, Vec<FieldReport>>,
+    ) -> Option<T> {
+        read(self.fields.remove(field)).map_err(|reports| self.reports.extend(reports)).ok()
     }
 
     /// What was wrong, in the order in which it was read.

@@ -10,6 +10,7 @@ mod docs;
 pub mod face;
 pub mod face_error;
 pub mod field_report;
+mod key_limits;
 pub mod openapi;
 pub mod operation;
 pub mod schema;

@@ -24,6 +24,11 @@ impl Schema {
         Self { name, schema }
     }
 
+    /// With a member that is not always there.
+    pub(super) fn with_optional(self, name: &str, member: Value) -> Self {
+        Self { schema: with_optional(self.schema, name, member), ..self }
+    }
+
     /// A list of these.
     pub(super) fn list(self, name: &'static str) -> Self {
         Self { name, schema: array(self.schema) }
@@ -35,6 +40,14 @@ pub(super) fn object<const N: usize>(members: [(&'static str, Value); N]) -> Val
     let required = members.each_ref().map(|(name, _)| *name);
     let properties = Map::from_iter(members.map(|(name, schema)| (name.to_owned(), schema)));
     json!({ "type": "object", "required": required.as_slice(), "properties": properties })
+}
+
+/// The schema of an object, with a member that is not always there.
+pub(super) fn with_optional(mut object: Value, name: &str, member: Value) -> Value {
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(name.to_owned(), member);
+    }
+    object
 }
 
 /// The schema of an array.

@@ -8,15 +8,16 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::docs;
 use super::face::{Answer, Call, Document, Face};
 use super::face_error::FaceError;
 use super::field_report::{Fault, FieldReport, Fields};
+use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
-use crate::domain::{DateFault, Record, Timestamp};
+use crate::domain::{DateFault, KeyLimits, Record, Timestamp};
 use crate::tokens::command::{Command, CommandOutcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
 
@@ -36,8 +37,8 @@ impl Face for TenantTokens {
         let tenant = call.parameter("tenant_id").unwrap_or_default().to_owned();
         match (call.method, call.path) {
             (&Method::POST, TOKENS) => {
-                let (name, expires_at) = key(call)?;
-                Ok(Command::IssueInTenant { tenant, name, expires_at })
+                let (name, expires_at, limits) = key(call)?;
+                Ok(Command::IssueInTenant { tenant, name, expires_at, limits })
             }
             (&Method::GET, TOKENS) => Ok(Command::ListInTenant { tenant }),
             (&Method::DELETE, TOKEN) => {
@@ -51,8 +52,10 @@ impl Face for TenantTokens {
         match outcome {
             CommandOutcome::Issued { token, record, .. } => {
                 let mut body = listed(record);
-                body.insert("token".into(), token.expose().into());
-                Answer::json(StatusCode::CREATED, &Value::Object(body))
+                if let Some(members) = body.as_object_mut() {
+                    members.insert("token".into(), token.expose().into());
+                }
+                Answer::json(StatusCode::CREATED, &body)
             }
             CommandOutcome::Listed(keys) => {
                 Answer::json(StatusCode::OK, &keys.iter().map(|key| listed(&key.record)).collect())
@@ -87,6 +90,7 @@ impl Face for TenantTokens {
                     FieldReport::no_body().into(),
                     FieldReport::no_object().into(),
                     FieldReport::missing("name").into(),
+                    key_limits::NO_RATE.report().into(),
                 ],
                 ..Operation::default()
             },
@@ -100,7 +104,9 @@ impl Face for TenantTokens {
                 parameters: vec![tenant()],
                 success: Success::ok(
                     "The caller's keys",
-                    Schema::exactly("TenantToken", known()).list("TenantTokens"),
+                    Schema::exactly("TenantToken", known())
+                        .with_optional(LIMITS, key_limits::shown())
+                        .list("TenantTokens"),
                 ),
                 errors: vec![FaceError::ForeignTenant],
                 ..Operation::default()
@@ -146,7 +152,11 @@ fn new_key() -> Schema {
     });
     Schema {
         name: "NewTenantToken",
-        schema: schema::object([("name", name), ("expiry_date", expiry_date)]),
+        schema: schema::with_optional(
+            schema::object([("name", name), ("expiry_date", expiry_date)]),
+            LIMITS,
+            key_limits::asked(),
+        ),
     }
 }
 
@@ -157,14 +167,17 @@ fn known() -> [(&'static str, Value); 3] {
 fn created() -> Schema {
     let [id, name, expiry_date] = known();
     Schema::exactly("CreatedTenantToken", [id, name, expiry_date, ("token", schema::text())])
+        .with_optional(LIMITS, key_limits::shown())
 }
 
-fn listed(record: &Record) -> Map<String, Value> {
-    let mut members = Map::new();
-    members.insert("id".into(), record.id.to_string().into());
-    members.insert("name".into(), record.name.as_deref().unwrap_or_default().into());
-    members.insert("expiry_date".into(), record.expires_at.map(Timestamp::to_rfc3339_zulu).into());
-    members
+fn listed(record: &Record) -> Value {
+    let mut listed = json!({
+        "id": record.id.to_string(),
+        "name": record.name.as_deref().unwrap_or_default(),
+        "expiry_date": record.expires_at.map(Timestamp::to_rfc3339_zulu),
+    });
+    key_limits::add(&mut listed, record.limits);
+    listed
 }
 
 fn refusal(error: &FaceError) -> Answer {
@@ -176,8 +189,8 @@ fn refusal(error: &FaceError) -> Answer {
     Answer::refusal(error, &json!({ "detail": detail }))
 }
 
-/// Name and date of a new key. Fields that the call does not know are ignored.
-fn key(call: &Call<'_>) -> Result<(String, Timestamp), FaceError> {
+/// Name, date and limits of a new key. Fields that the call does not know are ignored.
+fn key(call: &Call<'_>) -> Result<(String, Timestamp, Option<KeyLimits>), FaceError> {
     if call.body.is_empty() {
         return Err(FieldReport::no_body().into());
     }
@@ -189,8 +202,8 @@ fn key(call: &Call<'_>) -> Result<(String, Timestamp), FaceError> {
     let mut fields = Fields::of(body)?;
     let name = fields.name("name", TENANT_NAME_MAX_CHARS);
     let expires_at = fields.take("expiry_date", |value| expiry_date(&value, call.now));
-    match (name, expires_at) {
-        (Some(name), Some(expires_at)) => Ok((name, expires_at)),
+    match (name, expires_at, key_limits::take(&mut fields)) {
+        (Some(name), Some(expires_at), Some(limits)) => Ok((name, expires_at, limits)),
         _ => Err(FaceError::BadFields(fields.into_reports())),
     }
 }

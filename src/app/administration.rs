@@ -95,6 +95,7 @@ impl Administration for OwnAdministration {
                 identity: request.identity,
                 mints: request.mints,
                 lifetime: request.expires_in,
+                limits: request.limits,
             };
             let (token, record) =
                 self.service.bootstrap(order, now()).await.map_err(|fault| match fault {

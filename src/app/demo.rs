@@ -59,6 +59,7 @@ pub(super) fn demo(wanted: SocketAddr) -> Result<(), Failure> {
                 },
                 mints: MINTS,
                 expires_in: None,
+                limits: None,
             })
             .await?;
         let listening = process.addresses().find_map(|listening| match listening {

@@ -1,6 +1,7 @@
 //! `keyward bootstrap create | list | revoke`: the credentials from which users make their API
 //! keys.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -8,10 +9,11 @@ use clap::Subcommand;
 use super::context::Context;
 use super::failure::Failure;
 use super::table::Column;
-use super::token::{list, revoke, token_id};
+use super::token::{LIMITS, list, revoke, token_id};
 use super::{admin_client, span, table};
 use crate::admin::{BootstrapRequest, Listing, MAX_LISTED, MAX_MINTS, TokenKind, claim_text};
-use crate::domain::{Identity, RecordSort, TokenId};
+use crate::domain::limits::MOST_AT_A_TIME;
+use crate::domain::{Identity, KeyLimits, Rate, RecordSort, TokenId};
 use crate::tokens::store::Filter;
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +63,23 @@ pub(super) struct Create {
     /// How long it is good for, like 90s, 15m, 24h or 30d; without: until it is spent or revoked.
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     expires_in: Option<Duration>,
+    /// How often each key that it makes may be used, like 10/s or 300/m; without: as often as the
+    /// token API and the routes allow.
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// How many requests of each key may come at once; without: what its rate gives in a second.
+    #[arg(long, value_name = "N", requires = "rate", value_parser = at_a_time)]
+    burst: Option<NonZeroU32>,
+    /// How many requests of each key may run at a time.
+    #[arg(long, value_name = "N", value_parser = at_a_time)]
+    concurrent_requests: Option<NonZeroU32>,
+}
+
+fn at_a_time(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &NonZeroU32| number.get() <= MOST_AT_A_TIME)
+        .ok_or_else(|| format!("expected a whole number between 1 and {MOST_AT_A_TIME}"))
 }
 
 impl Command {
@@ -70,11 +89,12 @@ impl Command {
             Self::List { token_api, json } => {
                 let sort = Some(RecordSort::Bootstrap);
                 let filter = Filter { token_api, subject: None, sort, limit: MAX_LISTED };
-                let columns: [Column<Listing>; 4] = [
+                let columns: [Column<Listing>; 5] = [
                     ("EMAIL", |token| table::maybe(token.email.as_deref())),
                     ("MINTS LEFT", |token| {
                         token.mints_left.map_or_else(|| "-".to_owned(), |mints| mints.to_string())
                     }),
+                    LIMITS,
                     ("ISSUED", |token| table::time(Some(token.issued_at), "-")),
                     ("EXPIRES", |token| table::time(token.expires_at, "never")),
                 ];
@@ -87,6 +107,7 @@ impl Command {
 
 impl Create {
     fn execute(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let limits = KeyLimits::new(self.rate, self.burst, self.concurrent_requests);
         let request = BootstrapRequest {
             token_api: self.token_api,
             identity: Identity {
@@ -98,6 +119,7 @@ impl Create {
             },
             mints: self.mints,
             expires_in: self.expires_in,
+            limits: limits.map_err(Failure::new)?,
         };
         let issued = admin_client::administer(context, async |tokens| {
             tokens.bootstrap_create(request).await

@@ -86,8 +86,11 @@ impl Administration for Tokens {
 
     fn bootstrap_create(&self, request: BootstrapRequest) -> AdminFuture<'_, IssuedBootstrap> {
         self.write(format!(
-            "create {} {} {:?}",
-            request.identity.subject, request.mints, request.expires_in
+            "create {} {} {:?}{}",
+            request.identity.subject,
+            request.mints,
+            request.expires_in,
+            request.limits.map_or_else(String::new, |limits| format!(" {limits}"))
         ));
         Box::pin(async {
             Ok(IssuedBootstrap {
@@ -111,6 +114,7 @@ impl Administration for Tokens {
                 email: None,
                 name: Some("laptop\u{1b}[2J".into()),
                 mints_left: None,
+                limits: serde_json::from_str(r#"{"rate":"5/m"}"#).expect("limits"),
                 issued_at: Timestamp::from_unix_millis(1_813_917_600_000),
                 expires_at: None,
                 last_used_at: None,

@@ -57,10 +57,11 @@ impl Command {
             Self::List(List { token_api, sub, limit, json }) => {
                 let sort = Some(RecordSort::ApiKey);
                 let filter = Filter { token_api, subject: sub, sort, limit };
-                let columns: [Column<Listing>; 4] = [
+                let columns: [Column<Listing>; 5] = [
                     ("NAME", |token| table::maybe(token.name.as_deref())),
                     ("ISSUED", |token| table::time(Some(token.issued_at), "-")),
                     ("EXPIRES", |token| table::time(token.expires_at, "never")),
+                    LIMITS,
                     ("LAST USED", |token| table::time(token.last_used_at, "-")),
                 ];
                 list(context, filter, json, &columns)
@@ -69,6 +70,10 @@ impl Command {
         }
     }
 }
+
+/// The column of a token's own limits.
+pub(super) const LIMITS: Column<Listing> =
+    ("LIMITS", |token| token.limits.map_or_else(|| "-".to_owned(), |limits| limits.to_string()));
 
 /// Lists the tokens that match. `columns`: those behind the ones that all kinds have.
 pub(super) fn list(

@@ -38,6 +38,7 @@ mod tests {
             identity: identity(subject, None),
             name: None,
             hint: None,
+            limits: None,
             issued_at: Timestamp::from_unix_millis(0),
             expires_at: None,
             last_used_at: None,

@@ -1,6 +1,6 @@
 //! The server-side entry of a token. No record, no access: the allowlist.
 
-use super::{Identity, Timestamp, TokenDigest, TokenId};
+use super::{Identity, KeyLimits, Timestamp, TokenDigest, TokenId};
 
 /// Everything that the store knows of one token, never the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Record {
     pub name: Option<String>,
     /// The first characters of an opaque token, for lists; `None` of a signed one.
     pub hint: Option<String>,
+    /// Its own limits, beside those of its token API and routes; `None`: it has none.
+    pub limits: Option<KeyLimits>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// The first moment at which it is no longer accepted; `None`: it does not expire.

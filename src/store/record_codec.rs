@@ -7,10 +7,11 @@
 //! |---|---|
 //! | 1 | the form's number, 1 |
 //! | 16 | the tag: the first half of HMAC-SHA-256, under the integrity key, over `keyward record`, a zero byte, the form's number, the digest and the JSON |
-//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`, `hint`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session` |
+//! | rest | JSON: `id`, `api`, `sub`, `iat`; if there is one: `usr`, `org`, `role`, `mail`, `name`, `exp`, `origin`, `hint`; for a bootstrap token `mints`, how many keys it was made for; for a session `kind`, which is `session`; `limits`, in the form of [`KeyLimits`] |
 //!
 //! A body without `kind` and `mints` is an API key's. An older keyward that does not know `kind`,
-//! `origin` or `hint` refuses a body with them.
+//! `origin`, `hint` or `limits` refuses a body with them: it does not serve a limited key without
+//! its limits.
 //!
 //! Times are milliseconds since 1970. The digest is not in the body but under the tag: a body that
 //! was moved to another record does not verify. What changes while a record lives (keys left to
@@ -27,7 +28,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{Identity, KeyLimits, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 
 #[cfg(test)]
 mod tests;
@@ -118,6 +119,8 @@ struct Body<S> {
     hint: Option<S>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<BodyKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<KeyLimits>,
 }
 
 impl RecordKey {
@@ -150,6 +153,7 @@ impl RecordKey {
             origin: record.origin.as_deref(),
             hint: record.hint.as_deref(),
             kind: (record.kind == RecordKind::Session).then_some(BodyKind::Session),
+            limits: record.limits,
         };
         Ok(self.seal_body(PURPOSE, record.digest.as_bytes(), &body)?)
     }
@@ -189,6 +193,7 @@ impl RecordKey {
             },
             name: body.name,
             hint: body.hint,
+            limits: body.limits,
             issued_at: body.iat,
             expires_at: body.exp,
             last_used_at: state.last_used_at,

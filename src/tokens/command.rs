@@ -4,7 +4,7 @@ use super::accounts::{AccountCommand, AccountOutcome};
 use super::opaque::{NoRandomness, OpaqueFormat};
 use super::signed::SigningAlgorithm;
 use super::store::Listed;
-use crate::domain::{RawToken, Record, Timestamp, TokenId};
+use crate::domain::{KeyLimits, RawToken, Record, Timestamp, TokenId};
 
 /// The longest label of a token, in characters (Unicode scalar values), not bytes.
 pub const NAME_MAX_CHARS: usize = 120;
@@ -32,6 +32,8 @@ pub enum Command {
         name: Option<String>,
         /// Its lifetime, 1 to [`LIFETIME_MAX_MINUTES`]; `None`: it does not expire.
         lifetime_minutes: Option<u32>,
+        /// Its limits, as far as the caller's allow them.
+        limits: Option<KeyLimits>,
     },
     /// List the caller's keys.
     List,
@@ -49,6 +51,8 @@ pub enum Command {
         name: String,
         /// When it ends: later than now, in whole seconds.
         expires_at: Timestamp,
+        /// Its limits, as far as the caller's allow them.
+        limits: Option<KeyLimits>,
     },
     /// List the caller's keys in one tenant.
     ListInTenant {
@@ -65,9 +69,15 @@ pub enum Command {
     /// Show whether the caller has its one key.
     ShowSole,
     /// Make the caller's one key, which replaces any other.
-    RenewSole,
+    RenewSole {
+        /// Its limits, as far as the caller's and those of the replaced key allow them.
+        limits: Option<KeyLimits>,
+    },
     /// Make the caller's one key, if it has none.
-    EnsureSole,
+    EnsureSole {
+        /// The limits of a key that is made, as far as the caller's allow them.
+        limits: Option<KeyLimits>,
+    },
     /// Revoke the caller's one key, if it has one.
     RevokeSole,
     /// A command for [`AccountsService`](super::accounts::AccountsService).

@@ -105,6 +105,7 @@ pub(super) fn new_record(
         identity,
         name: None,
         hint: None,
+        limits: None,
         issued_at: now.truncated_to_seconds(),
         expires_at: None,
         last_used_at: None,

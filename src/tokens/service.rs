@@ -15,7 +15,7 @@ use super::parts::{TokenParts, forget_removed, new_record};
 use super::store::{AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, StoreError};
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
-use crate::domain::{RawToken, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{KeyLimits, RawToken, Record, RecordKind, Timestamp, TokenDigest, TokenId};
 use crate::telemetry::histogram::Histogram;
 
 #[cfg(test)]
@@ -74,20 +74,22 @@ impl TokenService {
             // A spent bootstrap token is known only so that an attempt to revoke it can be
             // answered.
             _ if caller.token.power() == Power::Spent => Err(CommandError::CredentialGone),
-            Command::Issue { name, lifetime_minutes } => call.issue(name, lifetime_minutes).await,
+            Command::Issue { name, lifetime_minutes, limits } => {
+                call.issue(name, lifetime_minutes, limits).await
+            }
             Command::List => Ok(CommandOutcome::Listed(call.owned().await?)),
             Command::RevokeAll => {
                 call.remove_all().await?;
                 Ok(CommandOutcome::AllRevoked { subject: caller.token.subject().to_owned() })
             }
-            Command::IssueInTenant { tenant, name, expires_at } => {
-                call.issue_in_tenant(&tenant, name, expires_at).await
+            Command::IssueInTenant { tenant, name, expires_at, limits } => {
+                call.issue_in_tenant(&tenant, name, expires_at, limits).await
             }
             Command::ListInTenant { tenant } => call.list_in_tenant(&tenant).await,
             Command::RevokeInTenant { tenant, id } => call.revoke_in_tenant(&tenant, id).await,
             Command::ShowSole => call.show_sole().await,
-            Command::RenewSole => call.renew_sole().await,
-            Command::EnsureSole => call.ensure_sole().await,
+            Command::RenewSole { limits } => call.renew_sole(limits).await,
+            Command::EnsureSole { limits } => call.ensure_sole(limits).await,
             Command::RevokeSole => call.revoke_sole().await,
             Command::Account(_) => Err(CommandError::Misdirected),
         }
@@ -132,17 +134,21 @@ impl Call<'_> {
         &self,
         name: Option<String>,
         lifetime_minutes: Option<u32>,
+        limits: Option<KeyLimits>,
     ) -> Result<CommandOutcome, CommandError> {
         let lifetime = lifetime_minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
-        let key = self.new_key();
+        let key = self.new_key(limits);
         let expires_at = lifetime.map(|lifetime| key.issued_at.after(lifetime));
         self.add(Record { name, expires_at, ..key }, lifetime_minutes).await
     }
 
-    /// A key with the caller's identity, not made yet.
-    fn new_key(&self) -> Record {
+    /// A key with the caller's identity and these limits, as far as the caller's own allow them; it
+    /// is not made yet.
+    fn new_key(&self, limits: Option<KeyLimits>) -> Record {
         let owner = self.caller.owner_at(self.context.token_api);
-        new_record(owner, RecordKind::ApiKey, self.caller.token.identity(), self.now)
+        let token = &self.caller.token;
+        let limits = KeyLimits::narrowed(limits, token.limits().copied());
+        Record { limits, ..new_record(owner, RecordKind::ApiKey, token.identity(), self.now) }
     }
 
     /// Makes a key beside the owner's other keys.

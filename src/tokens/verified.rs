@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::issuer::Outside;
 use super::store::AuthorizedBy;
-use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{
+    Identity, KeyLimits, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId,
+};
 
 /// A token that has a record, or an outside token that was verified. Only the time of its last use
 /// changes.
@@ -20,11 +22,13 @@ pub struct Verified {
     token_api: Arc<str>,
     /// The fields of the identity and the origin, in the order of [`Field`], without separators.
     text: Box<str>,
-    /// Where each field ends in `text`.
-    ends: [u32; FIELDS],
+    /// Where each field but the last ends in `text`.
+    ends: [u32; FIELDS - 1],
     /// A bit for each field that is present.
     present: u8,
     power: Power,
+    /// Boxed: few tokens have any.
+    limits: Option<Box<KeyLimits>>,
 }
 
 /// What the holder of a token may do.
@@ -80,6 +84,7 @@ impl Verified {
             expires_at: record.expires_at.map_or(NEVER, Timestamp::unix_millis),
             noted_at: AtomicI64::new(record.last_used_at.map_or(i64::MIN, Timestamp::unix_millis)),
             power,
+            limits: record.limits.map(Box::new),
             ..Self::packed(
                 &record.identity,
                 record.origin.as_deref(),
@@ -110,14 +115,16 @@ impl Verified {
         ];
         let mut text =
             String::with_capacity(fields.iter().flatten().map(|field| field.len()).sum());
-        let mut ends = [0; FIELDS];
+        let mut ends = [0; FIELDS - 1];
         let mut present = 0;
-        for (at, (field, end)) in fields.iter().zip(&mut ends).enumerate() {
+        for (at, field) in fields.iter().enumerate() {
             if let Some(field) = field {
                 text.push_str(field);
                 present |= 1 << at;
             }
-            *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            if let Some(end) = ends.get_mut(at) {
+                *end = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            }
         }
         Self {
             id: TokenId::from_uuid(uuid::Uuid::nil()),
@@ -128,6 +135,7 @@ impl Verified {
             ends,
             present,
             power: Power::Outside,
+            limits: None,
         }
     }
 
@@ -147,6 +155,12 @@ impl Verified {
     #[must_use]
     pub fn power(&self) -> Power {
         self.power
+    }
+
+    /// Its own limits; an outside token has none.
+    #[must_use]
+    pub fn limits(&self) -> Option<&KeyLimits> {
+        self.limits.as_deref()
     }
 
     /// Whether it has expired at `now`.
@@ -225,7 +239,8 @@ impl Verified {
             return None;
         }
         let start = at.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
-        self.text.get(*start as usize..*self.ends.get(at)? as usize)
+        let end = self.ends.get(at).map_or(self.text.len(), |end| *end as usize);
+        self.text.get(*start as usize..end)
     }
 }
 
@@ -325,6 +340,7 @@ mod tests {
             identity,
             name: None,
             hint: None,
+            limits: None,
             issued_at: Timestamp::from_unix_millis(0),
             expires_at: Some(Timestamp::from_unix_millis(5000)),
             last_used_at: None,

@@ -161,7 +161,8 @@ fn a_login_takes_any_two_strings() {
 fn a_key_has_a_name_of_one_to_a_hundred_characters_and_an_id() {
     let issue = |name: &str| post("/api-keys", &json!({ "name": name }).to_string());
     for name in ["x", &"\u{1f600}".repeat(100)] {
-        let command = AccountCommand::Keys(KeyCommand::Issue { name: name.to_owned() });
+        let command =
+            AccountCommand::Keys(KeyCommand::Issue { name: name.to_owned(), limits: None });
         assert_eq!(issue(name), Ok(Command::Account(command)));
     }
     for (body, kind) in [
@@ -218,6 +219,7 @@ fn the_answers_are_those_of_the_seed() {
         identity: Identity { ..account.identity() },
         name: Some("my-app-key".into()),
         hint: Some("rst_a1b2".into()),
+        limits: None,
         issued_at: Timestamp::from_unix_millis(1_771_237_800_000),
         expires_at: None,
         last_used_at: None,

@@ -47,6 +47,7 @@ fn record() -> Record {
         },
         name: Some("my-api-token".into()),
         hint: None,
+        limits: None,
         issued_at: NOW,
         expires_at: Timestamp::parse_with_offset("2026-12-31T23:59:59Z").ok(),
         last_used_at: None,
@@ -56,8 +57,12 @@ fn record() -> Record {
 #[test]
 fn the_seeds_body_is_understood() {
     let expires_at = Timestamp::parse_with_offset("2026-12-31T23:59:59Z").expect("a moment");
-    let expected =
-        Command::IssueInTenant { tenant: "active".into(), name: "my-api-token".into(), expires_at };
+    let expected = Command::IssueInTenant {
+        tenant: "active".into(),
+        name: "my-api-token".into(),
+        expires_at,
+        limits: None,
+    };
     for date in ["2026-12-31T23:59:59Z", "2027-01-01T00:59:59.75+01:00", "2026-12-31 23:59:59z"] {
         let body =
             format!(r#"{{ "name": "my-api-token", "expiry_date": "{date}", "scope": "ignored" }}"#);

@@ -15,6 +15,26 @@ fn bootstrap_create_prints_the_token_alone() {
 }
 
 #[test]
+fn bootstrap_create_takes_the_limits_of_the_keys() {
+    let program = Program::default();
+    let limits = ["--rate", "10/s", "--burst", "20", "--concurrent-requests", "2"];
+    let (code, _, err) = program.type_in(&[CREATE.as_slice(), &limits].concat());
+    assert_eq!(code, DONE, "{err}");
+    assert_eq!(program.diary(), ["create u1 1 None 10/s, burst 20, 2 at a time"]);
+    for wrong in [
+        ["--rate", "10"].as_slice(),
+        &["--rate", "0/s"],
+        &["--burst", "5"],
+        &["--rate", "1/s", "--burst", "0"],
+        &["--concurrent-requests", "1000001"],
+    ] {
+        let (code, _, err) = program.type_in(&[CREATE.as_slice(), wrong].concat());
+        assert_eq!(code, ExitCode::from(WRONG_USAGE), "{wrong:?}: {err}");
+        assert!(program.diary().is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn lists_are_a_table_or_one_json_array() {
     let program = Program::default();
     let (code, out, _) = program.type_in(&["token", "list", "--sub", "u1", "--limit", "5"]);
@@ -25,7 +45,8 @@ fn lists_are_a_table_or_one_json_array() {
     assert!(
         lines[1].starts_with(ID)
             && lines[1].contains("2027-06-25T10:00:00Z")
-            && lines[1].contains("never"),
+            && lines[1].contains("never")
+            && lines[1].contains("5/m, burst 1"),
         "{out}"
     );
     assert!(!out.contains('\u{1b}'), "a name cannot steer the terminal");

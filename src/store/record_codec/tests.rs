@@ -20,6 +20,7 @@ fn record(kind: RecordKind) -> Record {
         },
         name: Some("ci".into()),
         hint: Some("sk-1234".into()),
+        limits: None,
         issued_at: Timestamp::from_unix_millis(1_700_000_000_000),
         expires_at: Some(Timestamp::from_unix_millis(1_800_000_000_000)),
         last_used_at: None,
@@ -107,6 +108,30 @@ fn a_session_and_an_origin_are_named_at_the_end_and_read_as_nothing_else() {
         let tag = key().tag(PURPOSE, session.digest.as_bytes(), json.as_bytes());
         let body = [&[1][..], &tag, json.as_bytes()].concat();
         assert!(key().decode(session.digest, &body, RecordState::default()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn limits_are_at_the_end_and_a_record_without_them_is_what_it_was() {
+    let limits = |text| serde_json::from_str(text).unwrap();
+    let limited = Record {
+        limits: limits(r#"{"rate":"10/s","burst":20,"concurrent_requests":2}"#),
+        ..record(RecordKind::ApiKey)
+    };
+    let body = key().encode(&limited).unwrap();
+    let end = br#","limits":{"rate":"10/s","burst":20,"concurrent_requests":2}}"#;
+    assert!(body.ends_with(end), "{}", String::from_utf8_lossy(&body));
+    assert_eq!(decode(&body, &limited), Ok(limited.clone()));
+    let without = key().encode(&Record { limits: None, ..limited.clone() }).unwrap();
+    assert_eq!(without.len(), body.len() - end.len() + 1);
+    assert!(!String::from_utf8_lossy(&without).contains("limits"));
+    // Limits that this version cannot read are no reason to serve the key without them.
+    for wrong in [r#""limits":{"rate":"10/w"}"#, r#""limits":{}"#, r#""limits":{"quota":1}"#] {
+        let json = String::from_utf8_lossy(&body[17..])
+            .replace(r#""limits":{"rate":"10/s","burst":20,"concurrent_requests":2}"#, wrong);
+        let tag = key().tag(PURPOSE, limited.digest.as_bytes(), json.as_bytes());
+        let body = [&[1][..], &tag, json.as_bytes()].concat();
+        assert_eq!(decode(&body, &limited), Err(BodyFault::Seal(SealFault::Unreadable)), "{wrong}");
     }
 }
 

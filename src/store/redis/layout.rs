@@ -291,6 +291,7 @@ mod tests {
             },
             name: None,
             hint: None,
+            limits: None,
             issued_at: Timestamp::from_unix_millis(issued),
             expires_at: end.map(Timestamp::from_unix_millis),
             last_used_at: None,

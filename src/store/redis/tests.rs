@@ -18,7 +18,7 @@ use super::*;
 use crate::domain::{Owner, Record, Timestamp, TokenDigest};
 use crate::store::record_codec::RecordKey;
 use crate::store::tests::conformance::{
-    self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session,
+    self, NOW, api_key, at, bootstrap, by, digest, expiring, owner, session, some_limits,
 };
 use crate::tokens::store::{
     AuthorizedBy, Filter, Issue, IssueMode, Listed, OnRemove, Removal, Store, StoreError,

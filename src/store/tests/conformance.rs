@@ -11,7 +11,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::domain::{Identity, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId};
+use crate::domain::{
+    Identity, KeyLimits, Owner, Record, RecordKind, Timestamp, TokenDigest, TokenId,
+};
 use crate::tokens::store::{AuthorizedBy, Filter, Listed, Store};
 
 pub(crate) mod issuing;
@@ -119,10 +121,17 @@ pub(crate) fn api_key(number: u64, subject: &str) -> Record {
         },
         name: Some(format!("key {number}")),
         hint: None,
+        limits: None,
         issued_at: Timestamp::from_unix_millis(i64::try_from(number).unwrap()),
         expires_at: None,
         last_used_at: None,
     }
+}
+
+/// Every limit that a key can have.
+pub(crate) fn some_limits() -> Option<KeyLimits> {
+    let limits = r#"{"rate":"5/m","burst":7,"concurrent_requests":3}"#;
+    Some(serde_json::from_str(limits).unwrap())
 }
 
 /// A bootstrap token in the place of that API key.

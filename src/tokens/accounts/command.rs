@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::hashing::HashingError;
 use crate::domain::{
-    Account, Email, FullName, NewPassword, Password, RawToken, Record, TokenId, Username,
+    Account, Email, FullName, KeyLimits, NewPassword, Password, RawToken, Record, TokenId, Username,
 };
 use crate::tokens::opaque::NoRandomness;
 use crate::tokens::signed::KeyError;
@@ -49,6 +49,8 @@ pub enum KeyCommand {
     Issue {
         /// Its label: 1 to [`KEY_NAME_MAX_CHARS`] characters.
         name: String,
+        /// Its limits.
+        limits: Option<KeyLimits>,
     },
     /// List them, retired ones too.
     List,

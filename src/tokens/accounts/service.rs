@@ -125,7 +125,9 @@ impl AccountsService {
                 };
                 let caller = caller.filter(is_session).ok_or(AccountError::NoSession)?;
                 match command {
-                    KeyCommand::Issue { name } => self.issue_key(terms, caller, name, now).await,
+                    KeyCommand::Issue { name, limits } => {
+                        self.issue_key(terms, caller, name, limits, now).await
+                    }
                     KeyCommand::List => self.list_keys(caller, now).await,
                     KeyCommand::Revoke(id) => self.revoke_key(caller, id, now).await,
                 }

@@ -133,6 +133,7 @@ fn bench() -> Bench {
         identity,
         name: None,
         hint: None,
+        limits: None,
         issued_at: Timestamp::from_unix_millis(0),
         expires_at: None,
         last_used_at: None,

@@ -28,6 +28,7 @@ fn present() -> Answer {
         },
         name: None,
         hint: None,
+        limits: None,
         issued_at: Timestamp::from_unix_millis(0),
         expires_at: None,
         last_used_at: None,

@@ -162,7 +162,7 @@ impl Item {
 }
 
 /// The fields of two records of one id, and whether they are the same.
-fn same_fields_of_records(a: &Listed, b: &Listed) -> [(&'static str, bool); 11] {
+fn same_fields_of_records(a: &Listed, b: &Listed) -> [(&'static str, bool); 12] {
     // Named one by one, so that a new field of a record has to be added.
     let Record {
         digest,
@@ -173,6 +173,7 @@ fn same_fields_of_records(a: &Listed, b: &Listed) -> [(&'static str, bool); 11] 
         identity,
         name,
         hint,
+        limits,
         issued_at,
         expires_at,
         last_used_at,
@@ -186,6 +187,7 @@ fn same_fields_of_records(a: &Listed, b: &Listed) -> [(&'static str, bool); 11] 
         ("identity", *identity == other.identity),
         ("name", *name == other.name),
         ("hint", *hint == other.hint),
+        ("limits", *limits == other.limits),
         ("time of issue", *issued_at == other.issued_at),
         ("expiry", *expires_at == other.expires_at),
         ("last use", *last_used_at == other.last_used_at),

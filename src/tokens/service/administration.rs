@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::TokenService;
 use crate::domain::{
-    Identity, Owner, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenId,
+    Identity, KeyLimits, Owner, RawToken, Record, RecordKind, RecordSort, Timestamp, TokenId,
 };
 use crate::tokens::command::CommandError;
 use crate::tokens::parts::new_record;
@@ -25,6 +25,8 @@ pub struct BootstrapOrder {
     pub mints: u32,
     /// How long it is good; `None`: until it is spent or revoked.
     pub lifetime: Option<Duration>,
+    /// The limits of the keys that it makes.
+    pub limits: Option<KeyLimits>,
 }
 
 impl TokenService {
@@ -42,6 +44,7 @@ impl TokenService {
         let owner = Owner { token_api: order.token_api, origin: None, subject };
         let kind = RecordKind::Bootstrap { mints_left: order.mints };
         let mut record = new_record(owner, kind, order.identity, now);
+        record.limits = order.limits;
         record.expires_at = order.lifetime.map(|lifetime| record.issued_at.after(lifetime));
         let (token, record) = self.parts.sign(order.algorithm, record)?;
         self.parts.within(self.parts.store.provision(record.clone())).await?;

@@ -2,7 +2,7 @@
 //! `tenant-tokens`).
 
 use super::Call;
-use crate::domain::{Identity, Record, RecordKind, Timestamp, TokenId};
+use crate::domain::{Identity, KeyLimits, Record, RecordKind, Timestamp, TokenId};
 use crate::tokens::command::{CommandError, CommandOutcome};
 use crate::tokens::store::{Listed, Removal};
 
@@ -12,13 +12,14 @@ impl Call<'_> {
         tenant: &str,
         name: String,
         expires_at: Timestamp,
+        limits: Option<KeyLimits>,
     ) -> Result<CommandOutcome, CommandError> {
         let organization = Some(self.tenant(tenant)?.to_owned());
         let key = Record {
             identity: Identity { organization, ..self.caller.token.identity() },
             name: Some(name),
             expires_at: Some(expires_at),
-            ..self.new_key()
+            ..self.new_key(limits)
         };
         self.add(key, None).await
     }

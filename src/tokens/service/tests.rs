@@ -191,6 +191,7 @@ fn record(number: u8, kind: RecordKind) -> Record {
         },
         name: None,
         hint: None,
+        limits: None,
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
@@ -269,7 +270,7 @@ async fn a_caller_vouches_for_its_own_origin() {
     for kind in [RecordKind::ApiKey, RecordKind::Session, RecordKind::Bootstrap { mints_left: 1 }] {
         let caller = caller(kind);
         context
-            .execute(&caller, Command::Issue { name: None, lifetime_minutes: None })
+            .execute(&caller, Command::Issue { name: None, lifetime_minutes: None, limits: None })
             .await
             .unwrap();
         context.execute(&caller, Command::List).await.unwrap();
@@ -295,7 +296,7 @@ async fn what_an_issue_removed_is_forgotten() {
     let answer = Answer::Present(Arc::new(Verified::new(&replaced)));
     leader.land(leader.fence(), Ok(answer), clock::uptime()).unwrap();
     assert!(context.cache.recall(&replaced.digest, clock::uptime()).is_some());
-    let command = Command::Issue { name: None, lifetime_minutes: None };
+    let command = Command::Issue { name: None, lifetime_minutes: None, limits: None };
     context.execute(&caller(RecordKind::ApiKey), command).await.unwrap();
     assert!(context.cache.recall(&replaced.digest, clock::uptime()).is_none());
 }

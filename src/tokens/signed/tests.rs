@@ -21,6 +21,7 @@ fn record(expires_at: Option<Timestamp>) -> Record {
         },
         name: None,
         hint: None,
+        limits: None,
         issued_at: NOW,
         expires_at,
         last_used_at: None,

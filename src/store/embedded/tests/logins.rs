@@ -181,7 +181,7 @@ impl AccountsBench {
     }
 
     async fn issue(&self, caller: &Caller) -> (RawToken, Record) {
-        match self.keys(caller, KeyCommand::Issue { name: "laptop".into() }).await {
+        match self.keys(caller, KeyCommand::Issue { name: "laptop".into(), limits: None }).await {
             Ok(AccountOutcome::KeyIssued { key, record }) => (key, *record),
             other => panic!("{other:?}"),
         }

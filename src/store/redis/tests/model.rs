@@ -104,6 +104,7 @@ fn some_record(random: &mut Random, now: Timestamp) -> Record {
             )
         }),
         last_used_at: random.one_in(5).then_some(now),
+        limits: if random.one_in(4) { some_limits() } else { None },
         id: api_key(if random.one_in(12) { random.below(RECORDS) } else { number }, "").id,
         ..base
     }

@@ -30,8 +30,12 @@ pub(crate) async fn a_live_record_is_restored_as_it_was(store: Arc<dyn Store>) {
     let used = Record { last_used_at: Some(at(-60_000)), ..api_key(1, "ann") };
     let others =
         [expiring(session(2, "ann"), at(5)), bootstrap(3, "ann", 7), bootstrap(4, "bob", 0)];
-    let hinted =
-        Record { hint: Some("sk-12345".into()), origin: Some("idp".into()), ..api_key(5, "ann") };
+    let hinted = Record {
+        hint: Some("sk-12345".into()),
+        origin: Some("idp".into()),
+        limits: some_limits(),
+        ..api_key(5, "ann")
+    };
     let records: Vec<_> = [used].into_iter().chain(others).chain([hinted]).collect();
     for record in &records {
         store.restore(live(record.clone())).await.unwrap();

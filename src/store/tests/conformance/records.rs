@@ -17,6 +17,7 @@ pub(crate) async fn find_returns_the_record_as_it_was_written_expired_or_not(
             email: Some("ann@example.com".into()),
             ..api_key(1, "ann \"\u{0}\n{}").identity
         },
+        limits: some_limits(),
         ..api_key(1, "ann")
     };
     let bare = Record {

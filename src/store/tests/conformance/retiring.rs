@@ -37,7 +37,8 @@ pub(crate) async fn a_retired_key_is_listed_and_opens_nothing(store: Arc<dyn Sto
 }
 
 pub(crate) async fn a_retired_key_stays_what_it_was(store: Arc<dyn Store>) {
-    let key = expiring(Record { origin: Some("idp".into()), ..api_key(1, "ann") }, at(10));
+    let key = Record { origin: Some("idp".into()), limits: some_limits(), ..api_key(1, "ann") };
+    let key = expiring(key, at(10));
     provision(&store, [key.clone(), session(2, "ann")]).await;
     store.touch(vec![(key.digest, at(-60_000))]).await.unwrap();
     let key = Record { last_used_at: Some(at(-60_000)), ..key };

@@ -1,7 +1,7 @@
 //! The API keys of an account.
 
 use super::{AccountTerms, AccountsService, HINT_CHARS};
-use crate::domain::{Record, RecordKind, RecordSort, Timestamp, TokenId};
+use crate::domain::{KeyLimits, Record, RecordKind, RecordSort, Timestamp, TokenId};
 use crate::tokens::accounts::command::{AccountError, AccountOutcome};
 use crate::tokens::parts::new_record;
 use crate::tokens::store::{Issue, IssueMode, Listed, OnRemove, Removal, StoreError};
@@ -13,12 +13,14 @@ impl AccountsService {
         terms: &AccountTerms,
         caller: &Caller,
         name: String,
+        limits: Option<KeyLimits>,
         now: Timestamp,
     ) -> Result<AccountOutcome, AccountError> {
         let tokens = &self.parts.tokens;
         let owner = caller.owner_at(&terms.token_api);
         let record = new_record(owner, RecordKind::ApiKey, caller.token.identity(), now);
-        let record = Record { name: Some(name), ..record };
+        let limits = KeyLimits::narrowed(limits, caller.token.limits().copied());
+        let record = Record { name: Some(name), limits, ..record };
         let (key, record) = tokens.mint(&terms.format, HINT_CHARS, record)?;
         let digest = record.digest;
         // If the account is disabled meanwhile, its session is removed in the same step and

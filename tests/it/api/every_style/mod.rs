@@ -3,6 +3,7 @@
 mod at_rest;
 mod key_rotation;
 mod lifecycle;
+mod limits;
 mod one_winner;
 mod trailing_slash;
 mod wrong_credentials;

@@ -102,7 +102,7 @@ async fn a_disabled_account_is_out_at_once_and_its_keys_stay_dead() {
     let (_, key) = bench.issue(&ann).await;
     assert!(bench.service.disable("accounts", &name("ANN"), NOW).await.unwrap().is_some());
     assert!(bench.caller(&token).await.is_none() && !bench.is_recorded(key.digest).await);
-    for command in [KeyCommand::List, KeyCommand::Issue { name: "x".into() }] {
+    for command in [KeyCommand::List, KeyCommand::Issue { name: "x".into(), limits: None }] {
         let outcome = bench.keys(&ann, command).await;
         assert!(matches!(outcome, Err(AccountError::NoSession)), "{outcome:?}");
     }
