@@ -27,6 +27,11 @@ pub enum AllowedOrigin {
 }
 
 impl AllowedOrigin {
+    /// The origin with this scheme and authority; `None`: it is none, or a pattern.
+    pub(crate) fn exact(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|origin| matches!(origin, Self::Exact(_)))
+    }
+
     /// Whether it holds the origin that a request names.
     pub(crate) fn holds(&self, origin: &[u8]) -> bool {
         match self {

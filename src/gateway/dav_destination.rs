@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::forwarding::Forwarding;
 use super::gate;
 use super::plan::{Plan, RouteSettings};
-use super::public_address::{Authority, PublicAddress};
+use super::public_address::Authority;
 use super::refusal::Refusal;
 use super::route::{self, Destination};
 
@@ -50,7 +50,7 @@ pub(super) fn permitted(
         (Some("http" | "https"), Some(named)) => {
             let forwarding =
                 Forwarding::of(&exchange.client, exchange.chain.as_deref(), &head.headers);
-            let public = PublicAddress::of(&forwarding);
+            let public = forwarding.public();
             let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
             // TLS may end before keyward, so either scheme will do.
             let read = |text: &str| Authority::read(text, address.scheme_str().unwrap_or_default());

@@ -7,6 +7,7 @@ use super::client_address::ForwardedChain;
 use super::connection::{
     ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
 };
+use crate::wire::authority::host_of;
 
 /// The fields that say where a request came from. Those of an untrusted peer are replaced. Those of
 /// a trusted one stay, and its own address is added. No alias of their names is read.
@@ -18,6 +19,15 @@ pub(super) struct Forwarding {
     /// None: the client has no address, and nothing was said of another.
     forwarded_for: Option<HeaderValue>,
     forwarded: HeaderValue,
+}
+
+/// The address that the client asked, as keyward or a trusted proxy before it saw it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublicAddress<'a> {
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+    /// Nothing, where a client of HTTP/1.0 named none.
+    pub(super) authority: Option<&'a str>,
 }
 
 impl Forwarding {
@@ -41,7 +51,7 @@ impl Forwarding {
     /// Behind what a trusted proxy said.
     fn behind(self, chain: Option<&ForwardedChain>, headers: &HeaderMap) -> Self {
         let said =
-            |name: &HeaderName, chain: Option<&HeaderValue>| headers.get(name).or(chain).cloned();
+            |name: &HeaderName, chain: Option<&HeaderValue>| last(headers, name).or(chain).cloned();
         let proto = said(&X_FORWARDED_PROTO, chain.and_then(|chain| chain.proto.as_ref()))
             .unwrap_or(self.proto);
         let host =
@@ -56,9 +66,19 @@ impl Forwarding {
         }
     }
 
-    /// The scheme and the host that the client used.
-    pub(super) fn public(&self) -> (&HeaderValue, Option<&HeaderValue>) {
-        (&self.proto, self.host.as_ref())
+    /// The address that the client asked. Of a list, the last element counts: it is of the proxy
+    /// that is connected to keyward, and what stands before it may be the client's.
+    pub(super) fn public(&self) -> PublicAddress<'_> {
+        let is_tls =
+            last_element(&self.proto).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        PublicAddress {
+            scheme: if is_tls { "https" } else { "http" },
+            authority: self
+                .host
+                .as_ref()
+                .and_then(last_element)
+                .filter(|host| host_of(host.as_bytes()).is_some()),
+        }
     }
 
     pub(super) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {
@@ -74,4 +94,13 @@ impl Forwarding {
         field(&header::FORWARDED, &self.forwarded);
         field(&X_FORWARDED_PROTO, &self.proto);
     }
+}
+
+/// The last value of a field: proxies add theirs behind what came.
+fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    headers.get_all(name).iter().next_back()
+}
+
+fn last_element(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()?.rsplit(',').next().map(str::trim)
 }

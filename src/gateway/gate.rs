@@ -17,7 +17,7 @@ use hyper::ext::Protocol;
 
 use super::head_fault::HeadFault;
 use super::refusal::Refusal;
-use super::spelling::{RawPaths, Spelling};
+use super::spelling::{RawPaths, Spelling, has_empty_segments};
 use crate::wire::authority::{self, host_in};
 use crate::wire::fields::{FoldedNames, HopByHop, lists};
 use crate::wire::path;
@@ -276,7 +276,11 @@ pub(super) fn normalise(head: &mut Parts, raw: RawPaths) -> Result<(), Refusal> 
     if matches!(normal, Ok(Cow::Borrowed(_))) && head.uri.authority().is_none() {
         return Ok(());
     }
-    let is_spelled = raw == RawPaths::Used && !matches!(normal, Ok(Cow::Borrowed(_)));
+    let is_spelled = match normal {
+        Ok(Cow::Borrowed(_)) => false,
+        Ok(Cow::Owned(_)) => raw == RawPaths::Used || has_empty_segments(head.uri.path()),
+        Err(_) => raw == RawPaths::Used,
+    };
     let spelling = match head.uri.path_and_query() {
         Some(target) if is_spelled => Some(Spelling::of(target, &normal)),
         _ => None,

@@ -80,7 +80,7 @@ pub use connection::{
 };
 pub use control::{Control, Ending, Phase, Tunnel};
 pub use cors_policy::CorsSettings;
-pub use credential_places::{CredentialPlaces, PageOrigin};
+pub use credential_places::CredentialPlaces;
 pub use explain::explain;
 pub use forward::carry;
 pub use gate::HeadLimits;

@@ -10,7 +10,6 @@ use super::body_source::BodySource;
 use super::credential_places;
 use super::exchange::Exchange;
 use super::forwarding::Forwarding;
-use super::public_address::PublicAddress;
 use super::redirect::Redirect;
 use super::refusal::Refusal;
 use super::respond;
@@ -51,7 +50,7 @@ pub(super) fn location(
     head: &Parts,
 ) -> Result<HeaderValue, Refusal> {
     let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), &head.headers);
-    let public = PublicAddress::of(&forwarding);
+    let public = forwarding.public();
     let host = public.authority.and_then(|authority| host_of(authority.as_bytes()));
     let mut target = head.uri.clone();
     if let Some(places) = &permit.route().credentials {

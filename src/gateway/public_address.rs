@@ -1,36 +1,13 @@
-//! The address under which clients know keyward, and the addresses of its own that an upstream may
-//! name in a response: those become the public one.
+//! The addresses of its own that an upstream may name in a response: those become the public one.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::forwarding::Forwarding;
+use super::forwarding::PublicAddress;
 use super::plan::{RouteSettings, UpstreamPlan};
 use crate::upstream::EndpointAddress;
 use crate::wire::authority::{host_of, trim_dot};
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
-
-/// The address that the client asked, as keyward or a trusted proxy before it saw it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PublicAddress<'a> {
-    /// `http` or `https`.
-    pub(super) scheme: &'static str,
-    /// Nothing, where a client of HTTP/1.0 named none.
-    pub(super) authority: Option<&'a str>,
-}
-
-impl<'a> PublicAddress<'a> {
-    pub(super) fn of(forwarding: &'a Forwarding) -> Self {
-        let (proto, host) = forwarding.public();
-        let is_tls = proto.as_bytes().get(..5).is_some_and(|p| p.eq_ignore_ascii_case(b"https"));
-        Self {
-            scheme: if is_tls { "https" } else { "http" },
-            authority: host
-                .and_then(|host| host.to_str().ok())
-                .filter(|host| host_of(host.as_bytes()).is_some()),
-        }
-    }
-}
 
 /// Host and port, to be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use super::connection::Scheme;
 use super::exchange::Exchange;
 use super::forwarding::Forwarding;
 use super::plan::Plan;
-use super::public_address::PublicAddress;
 use super::refusal::Refusal;
 use super::route_table::{Entry, OwnPath};
-use super::spelling::{RawPaths, Spelling};
+use super::spelling::Spelling;
 use crate::wire::authority::host_of;
+use crate::wire::path::PathFault;
 
 /// Where a request goes.
 pub(super) enum Destination<'a> {
@@ -36,7 +36,7 @@ pub(super) fn find<'a>(
     head: &Parts,
 ) -> Result<Destination<'a>, Refusal> {
     let found = by_path(plan, exchange, method, head, head.uri.path());
-    if plan.raw_paths == RawPaths::Unused {
+    if head.extensions.is_empty() {
         return found;
     }
     match head.extensions.get::<Spelling>() {
@@ -46,7 +46,7 @@ pub(super) fn find<'a>(
 }
 
 /// A path that is not in its normal form: on a route that forwards it as it came, every reading of
-/// it must lead to that route.
+/// it must lead to that route; on another one, it must mean the same in its normal form.
 fn as_spelled<'a>(
     plan: &'a Plan,
     exchange: &Exchange,
@@ -70,6 +70,8 @@ fn as_spelled<'a>(
         spelling.leads_only_to(&route.path, is_there).map_err(Refusal::Path)?;
     } else if let Some(fault) = spelling.normal_fault {
         return Err(Refusal::Path(fault));
+    } else if spelling.has_empty_segments && matches!(found, Ok(Destination::Route(_))) {
+        return Err(Refusal::Path(PathFault::EmptySegment));
     }
     found
 }
@@ -132,7 +134,7 @@ pub(super) fn entries<'a>(
 /// The scheme that the client used, as keyward or a trusted proxy before it saw it.
 fn scheme(exchange: &Exchange, headers: &HeaderMap) -> Scheme {
     let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), headers);
-    match PublicAddress::of(&forwarding).scheme {
+    match forwarding.public().scheme {
         "https" => Scheme::Https,
         _ => Scheme::Http,
     }

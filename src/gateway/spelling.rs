@@ -12,13 +12,16 @@ use super::paths::split_at_rest;
 use crate::wire::path::{PathFault, Readings, readings};
 
 /// The spelling of a path that came in another than its normal form. The gate leaves it in the
-/// extensions of the head, if a route of the plan forwards paths as they came.
+/// extensions of the head, if a route of the plan forwards paths as they came, or the normal form
+/// would lose an empty segment.
 #[derive(Clone, Debug)]
 pub(super) struct Spelling {
     /// The target as it came.
     pub(super) target: PathAndQuery,
     /// Why it is refused on routes that forward the normal form; nothing, where it has one.
     pub(super) normal_fault: Option<PathFault>,
+    /// See [`has_empty_segments`].
+    pub(super) has_empty_segments: bool,
     readings: Result<Readings, PathFault>,
 }
 
@@ -37,6 +40,7 @@ impl Spelling {
         Self {
             target: target.clone(),
             normal_fault: normal.as_ref().err().copied(),
+            has_empty_segments: has_empty_segments(target.path()),
             readings: readings(target.path()),
         }
     }
@@ -73,6 +77,12 @@ impl Spelling {
             |reading: &String| split_at_rest(pattern, reading).0 == begin && is_there(reading);
         if readings.all.iter().all(is_same) { Ok(()) } else { Err(PathFault::OtherRoute) }
     }
+}
+
+/// Whether a path has `//` that may be a part of a name. Slashes at its beginning are not: they
+/// come from a base address with a slash at its end, to which clients have added a path.
+pub(super) fn has_empty_segments(path: &str) -> bool {
+    path.trim_start_matches('/').contains("//")
 }
 
 #[cfg(test)]

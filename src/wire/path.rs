@@ -28,6 +28,12 @@ pub enum PathFault {
     /// Dot segments that climb above the root, or hide behind a `;`.
     #[error("the path has dot segments that cannot be resolved")]
     DotSegments,
+    /// Of a path that would be forwarded in its normal form: `//` may be a part of a name to the
+    /// upstream, as in the keys of object stores, and would be lost.
+    #[error(
+        "the path has an empty segment, which only a route with forward_path = \"raw\" forwards"
+    )]
+    EmptySegment,
     /// Of a path that would be forwarded as it came: it leads elsewhere for an upstream that reads
     /// `%2F` or `//` in its own way.
     #[error("the path could be read as one of another route")]

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use http::Method;
+use http::header::HeaderName;
 
 use crate::config::tables::CorsKeys;
-use crate::gateway::{AllowedOrigin, CorsSettings};
+use crate::gateway::{AllowedOrigin, CorsSettings, CredentialPlaces};
 use crate::settings::fault::Findings;
 
-/// The policy of a route or a token API at this path; `None`: it has none.
+/// The policy of a route or a token API at this path; `None`: it has none. `credential_headers`:
+/// what it takes credentials from besides the usual ones.
 pub(super) fn resolve(
     keys: CorsKeys,
+    credential_headers: &[HeaderName],
     of: &str,
     findings: &Findings<'_>,
 ) -> Option<Arc<CorsSettings>> {
@@ -28,10 +31,21 @@ pub(super) fn resolve(
                        headers";
         spot.fault("expose", message);
     }
+    if origins.len() > 1 && origins.contains(&AllowedOrigin::Any) {
+        spot.warn("origins", "\"origins\": \"*\" lets every page in, whatever is listed beside it");
+    }
+    let mut headers = keys.headers;
+    if !spot.is_given("headers") {
+        let is_missing = |name: &&HeaderName| {
+            !headers.iter().any(|usual| usual.eq_ignore_ascii_case(name.as_str()))
+        };
+        let missing: Vec<_> = credential_headers.iter().filter(is_missing).collect();
+        headers.extend(missing.into_iter().map(ToString::to_string));
+    }
     Some(Arc::new(CorsSettings {
         origins,
         methods: keys.methods,
-        headers: keys.headers,
+        headers,
         expose: keys.expose,
         credentials: keys.credentials,
         max_age: keys.max_age,
@@ -51,6 +65,26 @@ pub(super) fn check_headers(cors: &CorsSettings, of: &str, findings: &Findings<'
         let message = "\"headers\" takes the place of the usual ones, and has no \
                        \"Authorization\": no page can send a token";
         spot.warn("headers", message);
+    }
+}
+
+/// Warns of pages that get a visitor's cookie along with their requests, and may change nothing.
+pub(super) fn check_origins(
+    cors: &CorsSettings,
+    places: &CredentialPlaces,
+    of: &str,
+    findings: &Findings<'_>,
+) {
+    let is_unlisted = |origin: &&AllowedOrigin| !places.origins.contains(origin);
+    if cors.credentials
+        && places.cookie.is_some()
+        && let Some(origin) = cors.origins.iter().find(is_unlisted)
+    {
+        let message = format!(
+            "\"cors\" lets pages of {origin} send the cookie, and \"origins\" of \"credentials\" \
+             does not list them: they can read, and change nothing"
+        );
+        findings.table(of).warn("credentials", message);
     }
 }
 

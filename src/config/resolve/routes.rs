@@ -60,7 +60,9 @@ pub(super) fn resolve(
         let target = route_targets::resolve(&mut keys, around.upstreams, spot);
         used.extend(target.upstream());
         let (shape, public) = (keys.path.as_ref().map(|path| path.shape()), keys.public);
-        let cors = cors::resolve(std::mem::take(&mut keys.cors), &path, findings);
+        let credential_headers = keys.credentials.headers.clone().unwrap_or_default();
+        let cors_keys = std::mem::take(&mut keys.cors);
+        let cors = cors::resolve(cors_keys, &credential_headers, &path, findings);
         let Some(route) = route(keys, target, around, spot) else { continue };
         if let Some(cors) = &cors {
             cors::check_methods(cors, &route.methods, &path, findings);
@@ -68,6 +70,9 @@ pub(super) fn resolve(
                 cors::check_headers(cors, &path, findings);
             }
             header_changes::check_cors(route.headers.as_deref(), spot);
+            if let Some(places) = &route.credentials {
+                cors::check_origins(cors, places, &path, findings);
+            }
         }
         let route = RouteSettings { cors, ..route };
         let (Some(shape), Some(at)) = (shape, spot.at()) else { continue };

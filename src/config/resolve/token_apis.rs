@@ -25,7 +25,7 @@ pub(super) fn resolve(
     for Row { keys, path } in rows {
         let spot = findings.table(&path);
         named.add(keys.name.as_ref(), issuers, findings);
-        let cors = cors::resolve(keys.cors, &path, findings);
+        let cors = cors::resolve(keys.cors, &[], &path, findings);
         if let Some(cors) = &cors {
             cors::check_headers(cors, &path, findings);
         }

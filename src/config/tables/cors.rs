@@ -24,7 +24,7 @@ settings! {
         /// takes.
         pub(crate) methods: Option<Vec<Method>> = filled(METHOD).unique().optional(),
         /// The request headers that preflights allow; `*`: those that they ask for, `Authorization`
-        /// included.
+        /// included. Absent: the usual ones, and those of `credentials.headers`.
         pub(crate) headers: Vec<String> = filled(FIELD).unique().or(names(HEADERS)),
         /// The response headers that scripts may read, beside those that they always may; `*`: all,
         /// not with `credentials`.

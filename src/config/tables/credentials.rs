@@ -4,7 +4,7 @@ use http::header::HeaderName;
 
 use super::texts::{empty, refused};
 use crate::config::identity_headers::{folded, parse_credential_name};
-use crate::gateway::PageOrigin;
+use crate::gateway::AllowedOrigin;
 use crate::settings::key::KindExt as _;
 use crate::settings::kind::{Text, boolean, text};
 use crate::settings::list::filled;
@@ -31,8 +31,9 @@ settings! {
         /// possible.
         pub(crate) query: Option<String> = PARAMETER.optional(),
         /// The origins of pages that may make requests which change something with a cookie or with
-        /// Basic, besides the pages of the address that they ask for.
-        pub(crate) origins: Option<Vec<PageOrigin>> = filled(ORIGIN).unique().optional(),
+        /// Basic, besides the pages of the address that they ask for: in the forms of `cors.origins`,
+        /// without `*`.
+        pub(crate) origins: Option<Vec<AllowedOrigin>> = filled(ORIGIN).unique().optional(),
     }
 }
 
@@ -68,7 +69,17 @@ const PARAMETER: Text<String> =
         }
     });
 
-const ORIGIN: Text<PageOrigin> = text("an origin as in \"https://app.example.com\"", str::parse);
+const ORIGIN: Text<AllowedOrigin> =
+    text("an origin as in \"https://app.example.com\" or \"https://*.example.com\"", |text| {
+        match text.parse()? {
+            AllowedOrigin::Any => {
+                Err("every page could then act with the cookie of its visitors: name \
+                                   the origins"
+                    .to_owned())
+            }
+            origin => Ok(origin),
+        }
+    });
 
 /// A `quoted-string` without escapes (RFC 9110, section 5.6.4).
 pub(super) const REALM: Text<String> =

@@ -109,3 +109,58 @@ fn a_token_api_has_a_policy_of_its_own() {
     assert_eq!(cors.origins.first().map(ToString::to_string).as_deref(), Some("http://localhost"));
     assert!(config.routes.iter().all(|route| route.cors.is_none()));
 }
+
+#[test]
+fn a_header_that_credentials_come_in_is_allowed_unless_headers_are_listed() {
+    let headers = |cors: &str| {
+        let config = small_with(&format!(
+            "credentials.headers = ['Private-Token', 'authorization']\ncors = {{ origins = ['*']{cors} }}"
+        ));
+        let cors = config.routes[0].cors.clone().expect("a policy");
+        let of =
+            |name: &str| cors.headers.iter().filter(|own| own.eq_ignore_ascii_case(name)).count();
+        (of("private-token"), of("authorization"))
+    };
+    assert_eq!(headers(""), (1, 1));
+    assert_eq!(headers(", headers = ['Authorization']"), (0, 1));
+}
+
+#[test]
+fn pages_that_may_send_a_cookie_and_change_nothing_are_warned_of() {
+    let warnings = |cors: &str, listed: &str| {
+        small_with(&format!(
+            "credentials = {{ cookie = 'token', origins = ['{listed}'] }}\ncors = {{ {cors} }}"
+        ))
+        .warnings
+    };
+    let cors = "origins = ['https://a.example', 'https://b.example'], credentials = true";
+    assert_eq!(
+        warnings(cors, "https://a.example"),
+        [
+            "k.toml:14:15: \"cors\" lets pages of https://b.example send the cookie, and \"origins\" of \
+          \"credentials\" does not list them: they can read, and change nothing"
+        ]
+    );
+    assert!(warnings("origins = ['https://b.example']", "https://a.example").is_empty());
+    assert!(
+        warnings("origins = ['https://*.b.example'], credentials = true", "https://*.b.example")
+            .is_empty()
+    );
+}
+
+#[test]
+fn no_page_acts_with_a_cookie_because_all_pages_may() {
+    expect(
+        "credentials = { cookie = 'token', origins = ['*'] }",
+        &[
+            "14:46: each item of \"origins\" must be an origin as in \"https://app.example.com\" or \
+           \"https://*.example.com\", found \"*\": every page could then act with the cookie of its \
+           visitors: name the origins",
+        ],
+    );
+    let config = small_with("cors = { origins = ['*', 'https://a.example'] }");
+    assert_eq!(
+        config.warnings,
+        ["k.toml:14:20: \"origins\": \"*\" lets every page in, whatever is listed beside it"]
+    );
+}

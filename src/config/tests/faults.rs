@@ -296,8 +296,8 @@ fn credentials_come_from_places_that_can_hold_them() {
             "1:41: \"query\" must be the name of a parameter of the query as in \
              \"access_token\", found \"a=b\"",
             "1:59: each item of \"origins\" must be an origin as in \
-             \"https://app.example.com\", found \"https://a.example/x\": it is more than scheme, \
-             host and port",
+             \"https://app.example.com\" or \"https://*.example.com\", found \
+             \"https://a.example/x\": an origin has no path: leave out what stands behind the host",
             "2:9: \"realm\" must be 1 to 128 visible ASCII characters and spaces, no quote and no \
              backslash, found \"a\\\"b\"",
         ],

@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::{Method, Uri};
 use zeroize::Zeroizing;
 
+use super::allowed_origin::AllowedOrigin;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
 use super::credential::{CredentialField, X_API_KEY, authorization, bearer, no_bearer};
@@ -24,7 +25,6 @@ use super::refusal::Refusal;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::opaque::OpaqueApis;
 use crate::wire::fields::are_alike;
-pub use origin::PageOrigin;
 use origin::Proof;
 
 /// Where a route takes credentials from, besides `Authorization: Bearer`. The default: nowhere.
@@ -42,7 +42,7 @@ pub struct CredentialPlaces {
     pub query: Option<String>,
     /// The origins of pages that may make requests which change something with a credential that
     /// browsers send of their own accord, besides those of the address that they ask for.
-    pub origins: Vec<PageOrigin>,
+    pub origins: Vec<AllowedOrigin>,
 }
 
 /// The field of the keys of `accounts`.
@@ -256,6 +256,7 @@ impl CredentialPlaces {
         }
         if let Some(name) = &self.query {
             query::remove(target, name);
+            query::remove_from_referer(headers, name);
         }
     }
 

@@ -4,19 +4,13 @@
 //! Reads `Sec-Fetch-Site` and `Origin`, which no page can set. The first names the page's relation
 //! to the address that the browser itself asked for, so it holds behind a proxy that changes it.
 
-use std::fmt;
-use std::str::FromStr;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::gateway::allowed_origin::AllowedOrigin;
 use crate::gateway::client_address::ForwardedChain;
-use crate::gateway::connection::{ClientConnection, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::gateway::connection::ClientConnection;
+use crate::gateway::forwarding::Forwarding;
 use crate::gateway::refusal::Refusal;
-
-/// The origin of pages (RFC 6454, section 6.2): scheme, host and port, in the form in which
-/// browsers send it: lower case, without the port that is the scheme's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageOrigin(String);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -35,19 +29,12 @@ pub(super) fn own(
     client: &ClientConnection,
     chain: Option<&ForwardedChain>,
     headers: &HeaderMap,
-) -> Vec<PageOrigin> {
-    let is_trusted = client.origin.trusted_proxies.is_some();
-    let said = |name: &HeaderName, of_chain: Option<&HeaderValue>| {
-        let value = headers.get_all(name).iter().next_back().or(of_chain).filter(|_| is_trusted)?;
-        // The last element is of the proxy that is connected to keyward.
-        value.to_str().ok()?.rsplit(',').next().map(|element| element.trim().to_owned())
-    };
-    let scheme = said(&X_FORWARDED_PROTO, chain.and_then(|chain| chain.proto.as_ref()));
-    let scheme = scheme.unwrap_or_else(|| client.origin.scheme.name().to_owned());
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    let forwarded_host = said(&X_FORWARDED_HOST, chain.and_then(|chain| chain.host.as_ref()));
-    let hosts = host.into_iter().chain(forwarded_host);
-    hosts.filter_map(|host| format!("{scheme}://{host}").parse().ok()).collect()
+) -> Vec<AllowedOrigin> {
+    let forwarding = Forwarding::of(client, chain, headers);
+    let public = forwarding.public();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let hosts = host.into_iter().chain(public.authority);
+    hosts.filter_map(|host| AllowedOrigin::exact(&format!("{}://{host}", public.scheme))).collect()
 }
 
 /// Refuses a request of a page that may not make it. `own`: the origins of the address that was
@@ -55,17 +42,20 @@ pub(super) fn own(
 pub(super) fn judge(
     headers: &HeaderMap,
     proof: Proof,
-    own: &[PageOrigin],
-    listed: &[PageOrigin],
+    own: &[AllowedOrigin],
+    listed: &[AllowedOrigin],
 ) -> Result<(), Refusal> {
     let refused = |cause: &'static str| Err(Refusal::CrossOrigin { cause });
     let (Ok(site), Ok(origin)) = (only(headers, &SEC_FETCH_SITE), only(headers, &header::ORIGIN))
     else {
         return refused("it has Origin or Sec-Fetch-Site more than once");
     };
-    let page = origin.and_then(|origin| origin.to_str().ok()?.parse().ok());
-    let is_among =
-        |origins: &[PageOrigin]| page.as_ref().is_some_and(|page| origins.contains(page));
+    // In one form, whoever sends it.
+    let page = origin.and_then(|origin| AllowedOrigin::exact(origin.to_str().ok()?));
+    let page = page.map(|page| page.to_string());
+    let is_among = |origins: &[AllowedOrigin]| {
+        page.as_ref().is_some_and(|page| origins.iter().any(|origin| origin.holds(page.as_bytes())))
+    };
     match (site.map(HeaderValue::as_bytes), origin) {
         (Some(b"same-origin"), _) => Ok(()),
         _ if is_among(listed) => Ok(()),
@@ -90,40 +80,6 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
     if values.next().is_some() { Err(()) } else { Ok(first) }
 }
 
-impl FromStr for PageOrigin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.to_ascii_lowercase();
-        let Some((scheme, host)) = text.split_once("://") else {
-            return Err("it has no scheme".to_owned());
-        };
-        let default_port = match scheme {
-            "http" => ":80",
-            "https" => ":443",
-            _ => return Err("its scheme is neither http nor https".to_owned()),
-        };
-        if host.contains(['/', '?', '#', '@', '*', ' ', ',']) {
-            return Err("it is more than scheme, host and port".to_owned());
-        }
-        let host = host.strip_suffix(default_port).unwrap_or(host);
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
-        });
-        if name.is_empty() {
-            Err("it has no host".to_owned())
-        } else {
-            Ok(Self(format!("{scheme}://{host}")))
-        }
-    }
-}
-
-impl fmt::Display for PageOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +91,7 @@ mod tests {
             .collect();
         let origin = |text: &str| text.parse().expect("an origin");
         let own = [origin("https://app.example.com:443")];
-        let listed = [origin("https://Other.example.com")];
+        let listed = [origin("https://Other.example.com"), origin("https://*.apps.example")];
         judge(&headers, proof, &own, &listed).is_ok()
     }
 
@@ -149,6 +105,8 @@ mod tests {
             (&[own], true),
             (&[("sec-fetch-site", "none"), own], true),
             (&[listed], true),
+            (&[("origin", "https://one.apps.example")], true),
+            (&[("origin", "https://apps.example")], false),
             (&[("sec-fetch-site", "cross-site"), listed], true),
             (&[("sec-fetch-site", "same-site"), listed], true),
             (&[("sec-fetch-site", "cross-site"), own], false),
@@ -173,26 +131,5 @@ mod tests {
         }
         assert!(!passes(Proof::Needed, &[]));
         assert!(passes(Proof::FromBrowsers, &[]));
-    }
-
-    #[test]
-    fn an_origin_is_a_scheme_a_host_and_a_port() {
-        let read = |text: &str| text.parse::<PageOrigin>().ok().map(|origin| origin.to_string());
-        for (text, expected) in [
-            ("https://A.example", Some("https://a.example")),
-            ("https://a.example:443", Some("https://a.example")),
-            ("http://a.example:443", Some("http://a.example:443")),
-            ("http://[::1]:80", Some("http://[::1]")),
-            ("a.example", None),
-            ("https://", None),
-            ("https://:443", None),
-            ("https://:8443", None),
-            ("https://a.example/", None),
-            ("https://*.example", None),
-            ("ftp://a.example", None),
-            ("null", None),
-        ] {
-            assert_eq!(read(text).as_deref(), expected, "{text}");
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! Names are compared as upstreams read them: with percent-encoding decoded, and `+` for a space.
 
 use http::Uri;
+use http::header::{self, Entry, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
@@ -68,6 +69,24 @@ pub(super) fn remove(target: &mut Uri, name: &str) {
     *target = Uri::from(rest.unwrap_or_else(|_| PathAndQuery::from_static("/")));
 }
 
+/// Removes the query of `Referer` where it has a parameter of this name: the page whose address had
+/// the token tells it to the server.
+pub(super) fn remove_from_referer(headers: &mut HeaderMap, name: &str) {
+    let changed = |value: &HeaderValue| {
+        let text = value.to_str().ok()?;
+        let (page, query) = text.split_once('?')?;
+        let query = query.split('#').next().unwrap_or_default();
+        let has_it = query.split(['&', ';']).any(|pair| is_of(pair, name));
+        has_it.then(|| HeaderValue::try_from(page).ok()).flatten()
+    };
+    let Entry::Occupied(mut field) = headers.entry(header::REFERER) else { return };
+    for value in field.iter_mut() {
+        if let Some(changed) = changed(value) {
+            *value = changed;
+        }
+    }
+}
+
 fn is_of(pair: &str, name: &str) -> bool {
     let found = pair.split_once('=').map_or(pair, |(found, _)| found);
     **decoded(found) == *name.as_bytes()
@@ -121,6 +140,21 @@ mod tests {
             ("x=1;y=2", false),
         ] {
             assert_eq!(is_behind_semicolon(query, "access_token"), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_page_goes_on_without_the_token() {
+        for (referer, left) in [
+            ("https://a.example/p?access_token=x&b=1", "https://a.example/p"),
+            ("https://a.example/p?b=1;%61ccess_token=x", "https://a.example/p"),
+            ("https://a.example/p?b=1", "https://a.example/p?b=1"),
+            ("https://a.example/access_token=x", "https://a.example/access_token=x"),
+        ] {
+            let value = HeaderValue::from_static(referer);
+            let mut headers = HeaderMap::from_iter([(header::REFERER, value)]);
+            remove_from_referer(&mut headers, "access_token");
+            assert_eq!(headers[header::REFERER], left);
         }
     }
 

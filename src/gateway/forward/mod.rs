@@ -26,7 +26,7 @@ use super::exchange::Exchange;
 use super::forwarding::Forwarding;
 use super::gate::{Passed, WebSocketForm};
 use super::plan::Plan;
-use super::public_address::{PublicAddress, Rewriting};
+use super::public_address::Rewriting;
 use super::refusal::Refusal;
 use super::upgrades;
 use super::worker::Local;
@@ -190,7 +190,7 @@ fn rewrite_addresses(
         && upstream.rewrite_location
     {
         let path = exchange.target.as_ref().map_or("/", PathAndQuery::path);
-        let public = PublicAddress::of(forwarding);
+        let public = forwarding.public();
         Rewriting { public, upstream, route, path }.apply(headers);
     }
 }

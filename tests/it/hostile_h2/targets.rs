@@ -88,12 +88,14 @@ const NORMALISED: [(&str, &str); 20] = [
     ("/public/./x", "/public/x"),
     ("/public/a/../x", "/public/x"),
     ("/private/../public/x", "/public/x"),
-    ("/public//x", "/public/x"),
+    ("///public/x", "/public/x"),
     ("//public/x", "/public/x"),
 ];
 
 /// What different servers read in different ways.
-const AMBIGUOUS: [&str; 16] = [
+const AMBIGUOUS: [&str; 18] = [
+    "/public//x",
+    "/public/x//",
     "/public/a%2fb",
     "/public%2f..%2fprivate/x",
     "/public/..%2fprivate/x",
