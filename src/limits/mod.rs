@@ -17,3 +17,10 @@ pub use key::{CounterKey, LimitId, Scope};
 pub use quota::Quota;
 pub use shared::{CountersError, CountersFuture, Grant, SharedCounters};
 pub use verdict::Verdict;
+
+// What a fleet shares, as one instance takes it.
+mod allowance;
+mod allowances;
+mod bucket;
+
+pub use allowances::{Allowances, FleetCounters, Judged, Pending};

@@ -62,6 +62,7 @@ scripts! {
     RESERVE = [include_str!("scripts/reserve.lua")];
     SETTLE = [ANNOUNCE, include_str!("scripts/settle.lua")];
     SETTLE_COUNTERS = [include_str!("scripts/settle_counters.lua")];
+    TAKE_PERMITS = [include_str!("scripts/take_permits.lua")];
     TOUCH = [ANNOUNCE, RECORDS, include_str!("scripts/touch.lua")];
 }
 

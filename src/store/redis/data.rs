@@ -4,7 +4,8 @@
 //! the same server answers there, and is closed when the term ends. So look-ups, changes and the
 //! link never speak to different servers.
 //!
-//! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests.
+//! Look-ups: one connection a thread, on that thread's runtime, shared by all of its requests. The
+//! permits of limits are taken on it, too.
 //! Changes: one connection on the control runtime, and a few more for those that wait for replicas,
 //! because `WAIT` delays whatever is behind it.
 //!
@@ -125,12 +126,34 @@ impl Data {
         self: &Arc<Self>,
         command: Cmd,
     ) -> impl Future<Output = Result<Value, StoreError>> + Send + use<> {
+        self.read_by(move |_| command.clone())
+    }
+
+    /// As [`read`](Self::read), by a script. What it changes may have been made although there is
+    /// an error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the deadline is `timeouts.read`.
+    pub(super) fn read_by_script(
+        self: &Arc<Self>,
+        call: Call,
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + use<> {
+        self.read_by(move |with_source| if with_source { call.by_source() } else { call.by_name() })
+    }
+
+    /// `command`: what is asked, and whether with the source of its script.
+    fn read_by<C: Fn(bool) -> Cmd + Send + Sync>(
+        self: &Arc<Self>,
+        command: C,
+    ) -> impl Future<Output = Result<Value, StoreError>> + Send + use<C> {
         let data = Arc::clone(self);
         async move {
             let (slot, _permit) = data.thread_slot()?;
             let deadline = Instant::now() + data.nodes.settings.timeouts.read;
             let mut progress = Progress::default();
-            let looked_up = timeout_at(deadline, data.look_up(&slot, command, &mut progress)).await;
+            let looked_up =
+                timeout_at(deadline, data.look_up(&slot, &command, &mut progress)).await;
             looked_up.unwrap_or_else(|_| Err(progress.give_up()))
         }
     }
@@ -185,14 +208,15 @@ impl Data {
     async fn look_up(
         &self,
         slot: &Arc<ConnectionSlot>,
-        command: Cmd,
+        command: &(impl Fn(bool) -> Cmd + Sync),
         progress: &mut Progress,
     ) -> Result<Value, StoreError> {
         let mut round = 0;
+        let mut with_source = false;
         loop {
             let primary = self.watch.now().ok_or_else(away)?;
             let open = slot.open(&primary).await.map_err(StoreError::Unavailable)?;
-            let asked = self.ask(slot, &open, [command.clone()], progress).await;
+            let asked = self.ask(slot, &open, [command(with_source)], progress).await;
             let [value] = asked.map_err(StoreError::Unavailable)?;
             let failure = match value {
                 Ok(value) if self.watch.is_current(primary.term) => return Ok(value),
@@ -200,6 +224,10 @@ impl Data {
                 Ok(_) => return Err(away()),
                 Err(failure) => failure,
             };
+            if failure.retry == Retry::WithSource && !with_source {
+                with_source = true;
+                continue;
+            }
             if failure.retry == Retry::Rediscover {
                 self.watch.doubt.notify_one();
             }

@@ -19,6 +19,7 @@
 //! | `ae:<token API>` | hash | email address as it is folded → id of the account |
 //! | `accounts` | sorted set | every account, by time of registration; a member is a sequence number, the token API and the id |
 //! | `c:<counter>` | hash | what failed in one window: `e` when it ends, `s` how many are spent, `r` how many reserved. Time to live: a minute beyond a window, by intervals |
+//! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds. Time to live: until then |
 //! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
@@ -36,8 +37,8 @@
 //! moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
 //!
 //! The indexes are for finding records. The owner and the end of a record are in its sealed body;
-//! where the two disagree, the store is damaged. Redis' clock decides nothing: `now` is the
-//! caller's, and the time to live, counted from the time of issue, is a backstop for a fleet that
+//! where the two disagree, the store is damaged. Redis' clock decides nothing but limits:
+//! `now` is the caller's, and the time to live, counted from the time of issue, is a backstop for a fleet that
 //! has stopped. Entries of the indexes outlive a record that went that way, or by an operator's
 //! `DEL`; lists leave them out, and the purge removes them with time.
 
@@ -124,6 +125,10 @@ impl Layout {
 
     pub(super) fn group(&self, group: CounterKey) -> String {
         self.key(&format!("g:{}", hex::encode(&group.0)))
+    }
+
+    pub(super) fn permits(&self, counter: crate::limits::CounterKey) -> String {
+        self.key(&format!("l:{}", hex::encode(&counter.as_bytes())))
     }
 
     pub(super) fn meta(&self) -> String {

@@ -64,6 +64,7 @@ mod open_error;
 mod opening;
 mod operations;
 mod pace;
+mod permits;
 pub mod presence;
 pub mod primary;
 mod pushes;

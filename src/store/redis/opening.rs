@@ -291,6 +291,10 @@ impl Executor for FleetExecutor {
         Box::pin(self.data.read(command))
     }
 
+    fn ask(&self, call: Call) -> StoreFuture<Value> {
+        Box::pin(self.data.read_by_script(call))
+    }
+
     fn run(&self, call: Call) -> StoreFuture<Value> {
         let acks = self.acks.filter(|_| call.is_lasting);
         Box::pin(self.data.change(call, acks))

@@ -23,6 +23,10 @@ pub(super) trait Executor: Send + Sync + 'static {
     /// Sends a command that changes nothing to the primary.
     fn read(&self, command: Cmd) -> StoreFuture<Value>;
 
+    /// Runs a script on the primary as a look-up: by the deadline of one, and without waiting for a
+    /// primary. What it changes may be lost, and may have been made although there is an error.
+    fn ask(&self, call: Call) -> StoreFuture<Value>;
+
     /// Runs a script on the primary. If a [lasting](Call::is_lasting) change does not reach as many
     /// replicas as are configured, that is an error, although the change has been made.
     fn run(&self, call: Call) -> StoreFuture<Value>;

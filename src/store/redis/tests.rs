@@ -33,6 +33,7 @@ mod large;
 mod membership;
 mod model;
 mod outages;
+mod permits;
 
 use super::server::RedisServer;
 
@@ -82,6 +83,10 @@ impl Executor for DirectExecutor {
 
     fn run(&self, call: Call) -> StoreFuture<Value> {
         Box::pin(Self::send(self.connection.clone(), call))
+    }
+
+    fn ask(&self, call: Call) -> StoreFuture<Value> {
+        self.run(call)
     }
 
     fn acknowledged(

@@ -17,7 +17,7 @@ use crate::tokens::finding::{Finding, Severity};
 /// there. Those that would make something get a number that is none, or a name without a value:
 /// Redis looks at the right first. `INCR` has no such arguments; what it makes is removed in the
 /// same step.
-const IN_SCRIPTS: [&str; 19] = [
+const IN_SCRIPTS: [&str; 20] = [
     "EXISTS ?",
     "DEL ?",
     "RENAME ? ?",
@@ -37,6 +37,7 @@ const IN_SCRIPTS: [&str; 19] = [
     "ZRANK ? m",
     "ZCARD ?",
     "ZCOUNT ? 0 0",
+    "TIME",
 ];
 
 /// Says what a command would be told, without an error that a script cannot look at.

@@ -1,0 +1,36 @@
+-- Takes permits of one counter: the generic cell rate algorithm, with a quantity, at this server's
+-- time.
+--
+-- KEYS: 1 the counter. ARGV: 1 the time after which one permit more is there, 2 the burst, 3 how
+-- many permits are wanted at most. Returns how many were taken, how many are left, when one more
+-- will be there (0: all are), and when all will be.
+--
+-- The counter is how far its permits are spent, as the time after which all are there again (`b`),
+-- and the moment of which that is true (`t`, microseconds). Times are nanoseconds otherwise. They
+-- are exact up to 2^53 ns, 104 days: a longer one has an error that is not noticed in it.
+local INTERVAL, BURST, WANTED = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- The longest time that is answered: 285 years.
+local LONGEST = 9e18
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local spent = 0
+local kept = redis.call('HMGET', KEYS[1], 't', 'b')
+if kept[1] then
+  -- A clock that was set back gives nothing, and counts on from where it is.
+  spent = math.max(tonumber(kept[2]) - math.max(now - tonumber(kept[1]), 0) * 1000, 0)
+end
+local free = math.max(math.floor((INTERVAL * BURST - spent) / INTERVAL), 0)
+local taken = math.min(WANTED, free)
+if taken > 0 then
+  spent = spent + taken * INTERVAL
+  redis.call('HSET', KEYS[1], 't', string.format('%.0f', now), 'b', string.format('%.0f', spent))
+  -- A counter that has all its permits is one that is not there.
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(spent / 1000000) + 1))
+end
+local next_after = spent > 0 and (spent - 1) % INTERVAL + 1 or 0
+return {
+  string.format('%.0f', taken), string.format('%.0f', free - taken),
+  string.format('%.0f', next_after), string.format('%.0f', math.min(spent, LONGEST)),
+}

@@ -1,0 +1,186 @@
+//! The counters of limits, on a real server.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::limits::{
+    Allowances, CounterKey, FleetCounters, Grant, Judged, LimitId, Quota, SharedCounters,
+};
+use crate::tokens::clock;
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+fn quota(count: u32, period: Duration, burst: u32) -> Quota {
+    Quota { count: number(count), period, burst: number(burst) }
+}
+
+fn counter(name: &str) -> CounterKey {
+    CounterKey::route(LimitId::of(&[name]))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl World {
+    async fn take(&self, name: &str, quota: Quota, wanted: u32) -> Grant {
+        self.store.take(counter(name), quota, number(wanted)).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn permits_are_taken_in_bundles_until_there_are_none_and_come_back_evenly() {
+    let world = World::new().await;
+    let five = quota(60, HOUR, 5);
+    let first = world.take("a", five, 3).await;
+    assert_eq!((first.granted, first.remaining), (3, 2));
+    let rest = world.take("a", five, 100).await;
+    assert_eq!((rest.granted, rest.remaining), (2, 0), "as many as there are");
+    let none = world.take("a", five, 1).await;
+    assert_eq!((none.granted, none.remaining), (0, 0));
+    let minute = Duration::from_secs(60);
+    assert!(none.next_after <= minute && none.next_after > minute / 2, "{none:?}");
+    assert!(none.full_after <= 5 * minute && none.full_after > 4 * minute, "{none:?}");
+    // What a minute gives, as Redis' clock would: the moment of the counter is moved back by one.
+    let key = world.layout().permits(counter("a"));
+    let at: i64 = world.command("HGET", &[&key, &"t"]).await;
+    let _: i64 = world.command("HSET", &[&key, &"t", &(at - 60_000_000)]).await;
+    let one = world.take("a", five, 5).await;
+    assert_eq!((one.granted, one.remaining), (1, 0));
+    let _: i64 = world.command("HSET", &[&key, &"t", &(at - 10 * 3_600_000_000)]).await;
+    assert_eq!(world.take("a", five, 9).await.granted, 5, "never more than the burst");
+    assert_eq!(world.take("b", five, 9).await.granted, 5, "another counter");
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_share_out_what_there_is_and_no_more() {
+    let world = World::new().await;
+    let take = || world.store.take(counter("a"), quota(1, HOUR, 150), number(7));
+    let calls: Vec<_> = (0..100).map(|_| tokio::spawn(take())).collect();
+    let mut granted = 0;
+    for call in calls {
+        granted += call.await.unwrap().unwrap().granted;
+    }
+    assert_eq!(granted, 150);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_gives_nothing_and_counts_on() {
+    let world = World::new().await;
+    let one = quota(1, HOUR, 1);
+    assert_eq!(world.take("a", one, 1).await.granted, 1);
+    let key = world.layout().permits(counter("a"));
+    let at: i64 = world.command("HGET", &[&key, &"t"]).await;
+    let _: i64 = world.command("HSET", &[&key, &"t", &(at + 86_400_000_000)]).await;
+    let refused = world.take("a", one, 1).await;
+    assert_eq!(refused.granted, 0);
+    assert!(refused.next_after <= HOUR, "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_counter_goes_when_all_its_permits_are_back_and_names_nothing_that_is_secret() {
+    let world = World::new().await;
+    world.take("a", quota(60, HOUR, 5), 2).await;
+    let key = world.layout().permits(counter("a"));
+    let left: i64 = world.command("PTTL", &[&key]).await;
+    assert!((60_000..=120_001).contains(&left), "{left} ms");
+    let names: Vec<String> = world.command("KEYS", &[&"*"]).await;
+    assert_eq!(names, std::slice::from_ref(&key));
+    let name = key.strip_prefix("{keyward}:l:").expect("the prefix");
+    assert!(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+    // A refusal writes nothing.
+    world.take("b", quota(1, HOUR, 1), 1).await;
+    let refused = world.layout().permits(counter("b"));
+    let _: i64 = world.command("PEXPIRE", &[&refused, &5_000]).await;
+    assert_eq!(world.take("b", quota(1, HOUR, 1), 1).await.granted, 0);
+    let left: i64 = world.command("PTTL", &[&refused]).await;
+    assert!(left <= 5_000, "{left} ms");
+}
+
+#[tokio::test]
+async fn a_counter_that_cannot_be_read_is_an_error_and_gives_nothing() {
+    let world = World::new().await;
+    let key = world.layout().permits(counter("a"));
+    let _: i64 = world.command("HSET", &[&key, &"t", &"never", &"b", &"x"]).await;
+    let one = quota(1, HOUR, 1);
+    assert!(world.store.take(counter("a"), one, number(1)).await.is_err());
+    let _: i64 = world.command("DEL", &[&key]).await;
+    let _: () = world.command("SET", &[&key, &"1"]).await;
+    assert!(world.store.take(counter("a"), one, number(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn the_largest_and_the_smallest_quotas_count() {
+    let world = World::new().await;
+    let day = Duration::from_secs(86_400);
+    let slow = quota(1, day, 1_000_000);
+    assert_eq!(world.take("slow", slow, 999_999).await.remaining, 1);
+    let last = world.take("slow", slow, 2).await;
+    assert_eq!((last.granted, last.remaining), (1, 0));
+    assert!(last.next_after <= day && last.full_after > day * 100_000, "{last:?}");
+    let fast = quota(999_999, Duration::from_secs(1), 1);
+    assert_eq!(world.take("fast", fast, 5).await.granted, 1);
+}
+
+/// Requests at an instance of its own, at this rate; how many passed, and how many there were.
+async fn load(server: &RedisServer, limit: Quota, a_second: u64, time: Duration) -> (u64, u64) {
+    let executor = DirectExecutor::connect(&format!("{}/?protocol=resp3", server.url())).await;
+    let operations =
+        Operations::new(Layout::new("keyward"), key(), "me".into(), Arc::new(executor));
+    let store = Arc::new(without_link(server, operations));
+    let allowances = Allowances::new(FleetCounters::new(store), 10);
+    let passed = Arc::new(AtomicU64::new(0));
+    let (begun, mut made) = (clock::uptime(), 0);
+    loop {
+        let elapsed = clock::uptime().since(begun);
+        if elapsed >= time {
+            break;
+        }
+        // What was missed while this thread had to wait is made up for at once.
+        let due = u64::try_from(elapsed.as_micros()).unwrap() * a_second / 1_000_000;
+        for _ in made..due {
+            match allowances.judge(counter("shared"), limit, clock::uptime()) {
+                Judged::Now(verdict) => {
+                    passed.fetch_add(verdict.is_allowed.into(), Ordering::Relaxed);
+                }
+                Judged::Later(pending) => {
+                    let passed = Arc::clone(&passed);
+                    tokio::spawn(async move {
+                        let is_allowed = pending.verdict().await.is_allowed;
+                        passed.fetch_add(is_allowed.into(), Ordering::Relaxed);
+                    });
+                }
+            }
+        }
+        made = due;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    (passed.load(Ordering::Relaxed), made)
+}
+
+#[test]
+fn what_three_instances_let_pass_at_10000_requests_a_second_is_the_limit() {
+    let server = RedisServer::start();
+    let (rate, time) = (3_000, Duration::from_secs(6));
+    let limit = quota(rate, Duration::from_secs(1), rate);
+    let all: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        let instance = |a_second| {
+            let server = &server;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(load(server, limit, a_second, time))
+            })
+        };
+        let threads: Vec<_> = [5_000, 3_000, 2_000].map(instance).into_iter().collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (passed, made) = all.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    let calls: u64 = server.calls("evalsha");
+    let expected = u64::from(rate) * (time.as_secs() + 1);
+    eprintln!("{passed} of {made} passed, {expected} expected, {calls} calls of the server");
+    assert!(made > 55_000, "{made}");
+    assert!(passed.abs_diff(expected) * 20 <= expected, "{passed}, {expected} expected");
+    assert!(calls < made / 10, "{calls} calls for {made} requests");
+}
