@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
 
 use super::answer::{Answer, problem};
@@ -30,9 +31,15 @@ pub(super) fn begin(hand_overs: Option<&HandOvers>, request: Request<Incoming>) 
         refused.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
         return refused;
     }
-    let Ok(permit) = hand_overs.clone().try_reserve_owned() else {
-        let words = "another process is about to take over: try again when that is over";
-        return problem(StatusCode::CONFLICT, words);
+    let permit = match hand_overs.clone().try_reserve_owned() {
+        Ok(permit) => permit,
+        Err(TrySendError::Full(_)) => {
+            let words = "another process is about to take over: try again when that is over";
+            return problem(StatusCode::CONFLICT, words);
+        }
+        Err(TrySendError::Closed(_)) => {
+            return problem(StatusCode::CONFLICT, "keyward is stopping: start when it has ended");
+        }
     };
     tokio::spawn(async move {
         let switched = match hyper::upgrade::on(request).await {

@@ -114,14 +114,19 @@ impl Acceptor {
 
     /// From now on, connections are taken by these settings; the address stays.
     pub fn replace(&self, settings: ListenerSettings) {
+        if self.settings.load().socket_mode != settings.socket_mode {
+            self.set_mode(settings.socket_mode);
+        }
+        self.settings.store(Arc::new(settings));
+    }
+
+    fn set_mode(&self, mode: u32) {
         if let ListenAddress::Unix(path) = &self.address
             && self.origin == SocketOrigin::Keyward
-            && self.settings.load().socket_mode != settings.socket_mode
-            && let Err(fault) = socket_file::set_mode(path, settings.socket_mode)
+            && let Err(fault) = socket_file::set_mode(path, mode)
         {
             tracing::error!(%fault, "a listener keeps the mode that its socket had");
         }
-        self.settings.store(Arc::new(settings));
     }
 
     /// From now on, connections are taken by the settings of `other`, which covers this address.
@@ -165,11 +170,12 @@ impl Acceptor {
         Ok(Some(shared.configured_as(configured.clone(), false)))
     }
 
-    /// The file of a socket that was handed over is removed with it from now on: the process before
+    /// The file of a socket that was handed over is this process's from now on: the process before
     /// has left it.
     pub fn take_file(&self) {
         if let Some(file) = &self.file {
             file.take();
+            self.set_mode(self.settings.load().socket_mode);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 
@@ -433,17 +434,39 @@ fn a_keyward_that_is_told_to_stop_during_a_hand_over_stops() {
 }
 
 #[test]
+fn a_keyward_that_is_stopping_hands_nothing_over_and_says_so_at_once() {
+    let upstream = Upstream::start();
+    let mut world = patient(&upstream).set("server", "shutdown_delay", "\"5m\"").start();
+    world.signal(Signal::TERM);
+    assert!(eventually(|| world.ready() == Some(503)), "/readyz says 503");
+    assert_eq!(fails(&world).code(), Some(1));
+    assert!(world.output().contains("keyward is stopping: start when it has ended"));
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "it serves to its end");
+    assert!(eventually(|| {
+        world.signal(Signal::TERM);
+        world.has_ended()
+    }));
+    assert_eq!(world.ended().code(), Some(0));
+}
+
+#[test]
 fn a_listener_on_a_unix_socket_is_taken_over_and_its_file_stays() {
     let upstream = Upstream::start();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("web.sock");
-    let plan =
-        || patient(&upstream).table("listener", &format!("address = \"unix:{}\"", path.display()));
-    let mut world = plan().start();
+    let plan = |mode: &str| {
+        let listener = format!("address = \"unix:{}\"\nmode = \"{mode}\"", path.display());
+        patient(&upstream).table("listener", &listener)
+    };
+    let mode = || std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;
+    let mut world = plan("0660").start();
+    assert_eq!(mode(), 0o660);
+    world.configure(&plan("0600"));
     assert_eq!(Client::connect_unix(&path).ask(GET).status, 200);
     world.take_over();
     assert!(eventually(|| world.older_processes() == 0), "{}", world.output());
     assert_eq!(Client::connect_unix(&path).ask(GET).status, 200);
+    assert_eq!(mode(), 0o600, "as the new process has it in its configuration");
     world.take_over();
     assert_eq!(Client::connect_unix(&path).ask(GET).status, 200);
     assert!(eventually(|| world.older_processes() == 0), "{}", world.output());

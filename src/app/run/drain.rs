@@ -67,6 +67,8 @@ impl Process {
             }
         };
         self.hand_over = None;
+        // A process that asks from now on is told so at once.
+        self.hand_overs.close();
         drop(recurring);
         match end {
             End::Told => {

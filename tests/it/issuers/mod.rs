@@ -3,6 +3,7 @@
 
 mod causes;
 mod forms;
+mod hand_over;
 mod metadata;
 mod readiness;
 mod tokens;
