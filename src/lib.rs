@@ -8,7 +8,7 @@
 //! # The map
 //!
 //! A request passes these stages: accept → TLS → hyper → gate → route → cors → authenticate →
-//! authorize → forward or own answer → respond.
+//! authorize → limit → forward or own answer → respond.
 //!
 //! * hyper speaks HTTP/1.1 and HTTP/2, to clients and to upstreams. keyward parses and writes no
 //!   message itself.

@@ -171,7 +171,8 @@ impl Answer {
             FaceError::MethodNotAllowed(methods) => {
                 answer.allow = Some(HeaderValue::from_static(methods));
             }
-            FaceError::TooMany { retry_after_seconds } => {
+            FaceError::TooMany { retry_after_seconds }
+            | FaceError::RateLimited { retry_after_seconds } => {
                 answer.retry_after = Some(HeaderValue::from(*retry_after_seconds));
             }
             _ => {}

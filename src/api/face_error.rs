@@ -83,6 +83,12 @@ pub enum FaceError {
         /// When to try again, in seconds, at least 1.
         retry_after_seconds: u64,
     },
+    /// 429: a limit lets no more requests through for a while.
+    #[error("Too many requests; please try again later")]
+    RateLimited {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
     /// 503: the store cannot tell or cannot do it.
     #[error("The service is temporarily unavailable; please retry")]
     Unavailable,
@@ -111,7 +117,7 @@ impl FaceError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Protected | Self::UsernameTaken | Self::EmailTaken => StatusCode::CONFLICT,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -168,6 +168,7 @@ fn errors(
             FaceError::AmbiguousCredential,
             FaceError::NoCredential,
             FaceError::BadCredential,
+            FaceError::RateLimited { retry_after_seconds: 60 },
         ]);
         if mount_parameters(api.mount).next().is_some() {
             errors.push(FaceError::ForeignMount);

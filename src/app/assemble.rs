@@ -110,6 +110,7 @@ fn token_api_settings(api: &config::TokenApi, accounts: &[Arc<str>]) -> TokenApi
         minting,
         callers,
         cors: api.cors.clone(),
+        rate_limits: api.rate_limits.clone(),
         accounts: account_terms(api),
         takes_api_key_field: api.style == config::Style::Accounts,
     }

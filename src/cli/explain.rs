@@ -133,6 +133,7 @@ fn lines(explanation: &Explanation) -> Vec<Line> {
         (None, Some(_)) => {}
         (None, None) => lines.push(("route", "none".to_owned())),
     }
+    lines.extend(explanation.rate_limits.iter().map(|limit| ("rate limit", limit.clone())));
     if let Some(cors) = &explanation.cors {
         let words = if cors.lets_in {
             "a browser lets the page have the answer"

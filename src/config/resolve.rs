@@ -12,6 +12,7 @@ mod identity_headers;
 mod issuers;
 mod listeners;
 mod names;
+mod rate_limits;
 mod route_limits;
 mod route_targets;
 mod routes;

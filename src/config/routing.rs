@@ -7,6 +7,7 @@ use rustls_pki_types::ServerName;
 
 use super::pattern::PathPattern;
 use crate::gateway::{CorsSettings, UpstreamPlan};
+use crate::limits::LimitSettings;
 use crate::tls::{CertificateFiles, Trust};
 use crate::tokens::accounts::Enrolment;
 use crate::tokens::signed::SigningAlgorithm;
@@ -27,6 +28,8 @@ pub struct TokenApi {
     pub prefix: String,
     /// The names of the issuers whose JWTs its calls may be made with, each of which is there.
     pub issuers: Vec<Arc<str>>,
+    /// How many requests may be made with its tokens and calls of it, if that is bounded.
+    pub rate_limits: Option<Box<LimitSettings>>,
     /// What pages of other origins may do with it.
     pub cors: Option<Arc<CorsSettings>>,
     /// How long a login lasts, with the style `accounts`.

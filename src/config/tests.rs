@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod issuers;
 mod paths;
+mod rate_limits;
 mod route_limits;
 mod route_rules;
 mod store;
@@ -100,6 +101,7 @@ fn what_is_absent_has_its_default() {
         prefix: String::new(),
         issuers: Vec::new(),
         cors: None,
+        rate_limits: None,
         session: Duration::from_secs(3600),
         registration: Enrolment::Open,
     };
@@ -135,6 +137,7 @@ fn what_is_absent_has_its_default() {
         headers: None,
         upgrades: None,
         cors: None,
+        rate_limits: None,
         accept: vec!["api".into()],
         path_rules: None,
         credentials: None,

@@ -18,6 +18,7 @@ use super::control::{Control, Ending};
 use super::cors_policy::CorsFields;
 use super::credential::CredentialField;
 use super::gate::is_grpc;
+use super::limit_state::LimitState;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
 use crate::telemetry::Reason;
@@ -51,6 +52,8 @@ pub(super) struct Exchange {
     /// What is put on the answer, of whatever kind, where a policy says what pages of other origins
     /// may do.
     pub(super) cors: Option<Box<CorsFields>>,
+    /// What limits of requests said, where there are any; and its places among what is under way.
+    pub(super) limits: Option<Box<LimitState>>,
     /// Where the credential was found.
     pub(super) credential_field: CredentialField,
     /// The caller, once its credential was found good.
@@ -100,6 +103,7 @@ impl Exchange {
             is_grpc: false,
             route: None,
             cors: None,
+            limits: None,
             credential_field: CredentialField::Authorization,
             admitted: None,
             upstream_took: None,

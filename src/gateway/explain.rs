@@ -124,6 +124,9 @@ async fn follow(
         Destination::Own(OwnPath::TokenApi(at)) => {
             let call = TokenApiCall::new(plan, at, head)?;
             explanation.answered_by = Some(format!("the token API {:?}", call.token_api.name));
+            if let Some(limits) = &plan.limits {
+                explanation.rate_limits = limits.explained_token_api(&call.token_api.name);
+            }
             explanation.credential = in_usual_place(local, CredentialSource::Bearer, head);
             if let Err(refusal) = manage::permitted(local, exchange, &call, head).await {
                 let answer = call.refused(&refusal);
@@ -137,6 +140,9 @@ async fn follow(
         Destination::Route(at) => {
             let route = plan.route(at)?;
             explanation.route = Some(explained(plan, route));
+            if let Some(limits) = &plan.limits {
+                explanation.rate_limits = limits.explained_route(at, &route.accept);
+            }
             if !route.accept.is_empty() {
                 let source = plan.credential_source(at);
                 explanation.credential = match &route.credentials {

@@ -20,6 +20,7 @@ use super::credential::{CredentialSource, presented};
 use super::exchange::Exchange;
 use super::exchange_times::ExchangeTimes;
 use super::forward::{ClientBody, until};
+use super::limit;
 use super::paths::parameters;
 use super::plan::{Plan, TokenApiSettings};
 use super::refusal::Refusal;
@@ -98,6 +99,9 @@ async fn answer(
 ) -> Result<Response<BodySource>, Refusal> {
     let token_api = call.token_api;
     let caller = permitted(local, exchange, call, head).await?;
+    if let (Some(limits), Some(admitted)) = (&local.plan.limits, &caller) {
+        limit::call(limits, exchange, &token_api.name, admitted, &call.parameters)?;
+    }
     let body = read_body(local, &exchange.control, body).await?;
     let content_type =
         head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
@@ -258,6 +262,9 @@ fn face_error(refusal: &Refusal) -> FaceError {
         | Refusal::CredentialTooLong { .. }
         | Refusal::NotAccepted { .. } => FaceError::BadCredential,
         Refusal::Forbidden { .. } => FaceError::ForeignMount,
+        Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. } => FaceError::RateLimited {
+            retry_after_seconds: refusal.retry_after_seconds().unwrap_or(1),
+        },
         Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }

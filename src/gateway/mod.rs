@@ -1,8 +1,10 @@
 //! A request's way through keyward:
 //!
 //! ```text
-//! accept → TLS → hyper → gate → route → cors → authenticate → authorize → forward → respond
-//! └───── server ─────┘   └────────────────────────── gateway ────────────────────────────┘
+//! accept → TLS → hyper → gate → route → cors → authenticate → authorize → limit → forward →
+//! └───── server ─────┘   └───────────────────────────── gateway
+//! respond
+//! ──────┘
 //! ```
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
@@ -40,6 +42,9 @@ mod gate;
 mod head_fault;
 mod header_changes;
 mod identity_headers;
+mod limit;
+mod limit_plan;
+mod limit_state;
 mod line_buffer;
 mod manage;
 mod open_streams;
@@ -205,7 +210,13 @@ async fn answer(
             Box::pin(manage::call(local, exchange, at, head, body)).await
         }
         Destination::Route(at) => {
+            if let Some(limits) = &plan.limits {
+                limit::arrived(limits, exchange, at)?;
+            }
             let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
+            if let Some(limits) = &plan.limits {
+                limit::permitted(limits, exchange, at, permit.route(), head.uri.path())?;
+            }
             if let Some(answer) = own_answer::own_answer(exchange, &permit, &head) {
                 return answer;
             }

@@ -16,6 +16,7 @@ use super::credential::CredentialSource;
 use super::credential_places::{CredentialPlaces, Reading};
 use super::header_changes::{HeaderChanges, RouteHeaderChanges};
 use super::identity_headers::{IdentityNames, IdentityRules};
+use super::limit_plan::{LimitOwner, PlanLimits};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::route_limits::RouteLimits;
@@ -26,6 +27,7 @@ use super::upgrades::Upgrades;
 use super::upstream_path::PathRules;
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
+use crate::limits::LimitSettings;
 use crate::tokens::accounts::AccountTerms;
 use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
@@ -73,6 +75,8 @@ pub struct TokenApiSettings {
     pub callers: Callers,
     /// What pages of other origins may do with it; none: nothing is said to browsers.
     pub cors: Option<Arc<CorsSettings>>,
+    /// How many requests may be made with its tokens and calls of it, if that is bounded.
+    pub rate_limits: Option<Box<LimitSettings>>,
     /// Whether its keys may come in `X-API-Key`, on routes that accept them.
     pub takes_api_key_field: bool,
 }
@@ -150,6 +154,8 @@ pub struct RouteSettings {
     pub forward_credential: bool,
     /// How long its exchanges may take, and how large their requests may be.
     pub limits: RouteLimits,
+    /// How many requests may be made along it, if that is bounded.
+    pub rate_limits: Option<Box<LimitSettings>>,
     /// What pages of other origins may do with it; none: that is the upstream's to say.
     pub cors: Option<Arc<CorsSettings>>,
     /// What the caller must be.
@@ -176,6 +182,16 @@ impl RouteSettings {
     /// What it changes of answers, if it changes anything.
     pub(super) fn response_headers(&self) -> Option<&HeaderChanges> {
         self.headers.as_deref().map(|changes| &changes.response)
+    }
+
+    fn limit_owner(&self) -> LimitOwner<'_> {
+        LimitOwner::Route {
+            scheme: self.scheme,
+            host: &self.host,
+            path: &self.path,
+            methods: &self.methods,
+            when: self.when.as_deref(),
+        }
     }
 }
 
@@ -216,6 +232,8 @@ pub struct Plan {
     pub(super) routes: Vec<RouteSettings>,
     /// None, where neither a route nor a token API has a policy.
     pub(super) cors: Option<Box<CorsPolicies>>,
+    /// None, where neither a route nor a token API has a limit of requests.
+    pub(super) limits: Option<Box<PlanLimits>>,
     pub(super) raw_paths: RawPaths,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
@@ -290,6 +308,15 @@ impl Plan {
             settings.token_apis.iter().map(|token_api| token_api.cors.as_deref()),
             document_owners,
         );
+        let limits = PlanLimits::new(
+            settings
+                .routes
+                .iter()
+                .map(|route| (route.limit_owner(), route.rate_limits.as_deref()))
+                .chain(settings.token_apis.iter().map(|token_api| {
+                    (LimitOwner::TokenApi(&token_api.name), token_api.rate_limits.as_deref())
+                })),
+        );
         let is_raw =
             |route: &RouteSettings| route.path_rules.as_ref().is_some_and(|rules| rules.is_raw());
         let raw_paths =
@@ -313,6 +340,7 @@ impl Plan {
             upstreams: settings.upstreams,
             routes: settings.routes,
             cors,
+            limits,
             raw_paths,
             identity: IdentityRules::new(&settings.identity_names).map_err(PlanError)?,
             token_limit: settings.token_limit,
@@ -325,13 +353,16 @@ impl Plan {
         })
     }
 
-    /// Takes over what is known of upstreams that were there before.
-    pub(super) fn inherit(&self, before: &Self, answers: &Answers) {
+    /// Takes over what is known of upstreams and limits that were there before.
+    pub(super) fn inherit(&mut self, before: &Self, answers: &Answers) {
         let known: Vec<_> =
             before.upstream_states.iter().filter_map(ArcSwapOption::load_full).collect();
         for (upstream, state) in self.upstreams.iter().zip(&self.upstream_states) {
             let known = known.iter().find(|known| *known.name() == *upstream.name);
             state.store(UpstreamState::of(&upstream.name, &upstream.settings, known, answers));
+        }
+        if let (Some(own), Some(before)) = (&mut self.limits, &before.limits) {
+            own.inherit(before);
         }
     }
 

@@ -1,11 +1,13 @@
 //! Every refusal of the gateway, grouped by whose fault it is. `respond` turns it into bytes.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::challenge::{Challenge, RouteChallenge};
 use super::head_fault::HeadFault;
+use super::limit_state::whole_seconds;
 use crate::api::FaceError;
 use crate::telemetry::Reason;
 use crate::tokens::authenticator::Refused;
@@ -82,6 +84,17 @@ pub(crate) enum Refusal {
     },
     /// A token API says no, in its own shape.
     Face(FaceError),
+
+    /// A limit lets no more requests through for so long.
+    RateLimited {
+        retry_after: Duration,
+        cause: String,
+    },
+    /// As many requests of the token are under way as may be; it should wait for so long.
+    TooManyConcurrent {
+        retry_after: Duration,
+        cause: String,
+    },
 
     /// There are more connections than keyward serves.
     Overloaded,
@@ -165,6 +178,12 @@ impl Refusal {
             Self::CrossOrigin { .. } => {
                 (403, Reason::CrossOrigin, "the request comes from a page of another origin")
             }
+            Self::RateLimited { .. } => {
+                (429, Reason::RateLimited, "too many requests; please try again later")
+            }
+            Self::TooManyConcurrent { .. } => {
+                (429, Reason::TooManyConcurrent, "too many requests at the same time")
+            }
             Self::Overloaded => (503, Reason::Overloaded, "too many open connections"),
             Self::Store(_) => {
                 (503, Reason::StoreUnavailable, "the service is temporarily unavailable")
@@ -238,6 +257,16 @@ impl Refusal {
         Some(challenge.text(own))
     }
 
+    /// After how many seconds the request may be made again, where that is known; at least 1.
+    pub(super) fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::TooManyConcurrent { retry_after, .. } => {
+                Some(whole_seconds(*retry_after))
+            }
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+        }
+    }
+
     /// The cause for the log, in words for the operator: never a token.
     pub(crate) fn cause(&self) -> String {
         match self {
@@ -261,6 +290,8 @@ impl Refusal {
             | Self::BodyTooSlow { cause }
             | Self::BodyTooLarge { cause }
             | Self::UpstreamTooSlow { cause }
+            | Self::RateLimited { cause, .. }
+            | Self::TooManyConcurrent { cause, .. }
             | Self::OriginNotAllowed { cause } => cause.clone(),
             Self::Overloaded => "there are more connections than limits.connections".to_owned(),
             Self::Store(fault) => fault.to_string(),

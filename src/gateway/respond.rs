@@ -52,7 +52,6 @@ impl Drop for ResponseBody {
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const CACHED_FOR_A_WHILE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// Completes a response, of the upstream or of keyward.
@@ -67,6 +66,9 @@ pub(super) fn finish(
         && let Some(cors) = exchange.cors.take()
     {
         cors.apply(response.headers_mut());
+    }
+    if let Some(limits) = &exchange.limits {
+        limits.apply(response.headers_mut());
     }
     let control = Rc::clone(&exchange.control);
     let (head, source) = response.into_parts();
@@ -167,6 +169,11 @@ fn grpc_refused(refusal: &Refusal) -> Response<BodySource> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(GRPC_STATUS, HeaderValue::from(refusal.grpc_status()));
+    if let Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. } = refusal
+        && let Some(seconds) = refusal.retry_after_seconds()
+    {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     // All details are printable ASCII without `%`, so none needs encoding.
     if let Ok(detail) = HeaderValue::try_from(refusal.detail()) {
         headers.insert(GRPC_MESSAGE, detail);
@@ -279,8 +286,10 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     if let Some(Ok(challenge)) = challenge.map(|text| HeaderValue::try_from(&*text)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if let Some(seconds) = refusal.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(1_u64));
     }
     close_if_unread(exchange, headers);
     if matches!(refusal, Refusal::Head(_)) && !exchange.control.is_stream() {

@@ -77,7 +77,7 @@ impl Shared {
 
     /// Puts another plan in force, with what is known of its names: every request that begins after
     /// this sees it.
-    pub fn replace_plan(&self, plan: Plan, answers: &Answers) {
+    pub fn replace_plan(&self, mut plan: Plan, answers: &Answers) {
         plan.inherit(&self.plan.load(), answers);
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);

@@ -107,6 +107,15 @@ impl CounterKey {
         Self { limit, value: [0; 16] }
     }
 
+    /// A number by which keys are spread over locks. Whoever chooses it gains nothing.
+    pub(super) fn spread(&self) -> usize {
+        let bits = self
+            .value
+            .iter()
+            .fold(0_u64, |bits, byte| (bits ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        usize::try_from(bits >> 32).unwrap_or_default()
+    }
+
     /// The limit and the value, for the name of a counter in a store.
     #[must_use]
     pub fn as_bytes(&self) -> [u8; 32] {

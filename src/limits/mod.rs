@@ -8,13 +8,20 @@
 //! no window at whose border twice as many would pass. What is counted together has one
 //! [`CounterKey`].
 
+mod concurrency;
+mod gcra;
 mod key;
 mod quota;
+mod rate;
+mod settings;
 mod shared;
 mod verdict;
 
+pub use concurrency::{Concurrency, Place};
 pub use key::{CounterKey, LimitId, Scope};
-pub use quota::Quota;
+pub use quota::{Quota, UNITS};
+pub use rate::{MOST_COUNTERS, Rate, Taken};
+pub use settings::{LimitSettings, RateSettings};
 pub use shared::{CountersError, CountersFuture, Grant, SharedCounters};
 pub use verdict::Verdict;
 

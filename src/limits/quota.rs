@@ -1,5 +1,6 @@
 //! A rate and its burst.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -37,6 +38,21 @@ impl Quota {
         Self { burst: self.burst.min(other.burst), ..slower }
     }
 }
+
+/// As in `100/s, 200 at once`.
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.period.as_secs();
+        let unit = UNITS.iter().find(|(_, unit)| *unit == seconds);
+        match unit {
+            Some((unit, _)) => write!(f, "{}/{unit}, {} at once", self.count, self.burst),
+            None => write!(f, "{}/{seconds}s, {} at once", self.count, self.burst),
+        }
+    }
+}
+
+/// The units of periods, with their seconds.
+pub const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
 
 #[cfg(test)]
 mod tests {

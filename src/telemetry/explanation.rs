@@ -36,6 +36,9 @@ pub struct Explanation {
     pub passed_over: Vec<String>,
     /// The route that was chosen.
     pub route: Option<ExplainedRoute>,
+    /// How many requests may be made, each with the key that says so: `100/s, 200 at once, per token
+    /// ("rate_limits" of the route)`. What has been counted is not asked.
+    pub rate_limits: Vec<String>,
     /// What a browser would be told of pages of other origins; `None`: nothing, as no policy
     /// applies.
     pub cors: Option<ExplainedCors>,

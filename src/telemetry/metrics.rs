@@ -41,6 +41,23 @@ impl RefusalCounts {
     }
 }
 
+/// By what requests are limited: the values of the label of [`LimitedCounts`].
+pub const LIMITED_BY: [&str; 6] = ["token", "subject", "tenant", "address", "route", "concurrent"];
+
+/// Requests that limits refused, by what the limit counts.
+#[derive(Debug, Default)]
+pub struct LimitedCounts([Counter; LIMITED_BY.len()]);
+
+impl LimitedCounts {
+    /// Counts one; `by` is one of [`LIMITED_BY`].
+    pub fn count(&self, by: &str) {
+        let at = LIMITED_BY.iter().position(|known| *known == by);
+        if let Some(counter) = at.and_then(|at| self.0.get(at)) {
+            counter.add(1);
+        }
+    }
+}
+
 /// An instance as a member of its fleet.
 #[derive(Clone, Debug, Default)]
 pub struct FleetGauges {
@@ -106,6 +123,8 @@ pub struct WorkerCounters {
     pub requests: StatusCounts,
     /// Refusals by reason.
     pub refusals: RefusalCounts,
+    /// Requests that limits refused.
+    pub rate_limited: LimitedCounts,
     /// From the arrival of a request to the last byte of its response.
     pub durations: Histogram,
     /// Tokens that a cache knew.
@@ -170,6 +189,12 @@ pub fn render<'a>(
     for reason in Reason::ALL {
         let count = sum(&|worker| worker.refusals.0.get(reason as usize).map_or(0, Counter::value));
         page.labelled(name, "reason", reason, count);
+    }
+    let name = "keyward_rate_limited_total";
+    page.family("counter", name, "Limits that refused a request, by what they count.");
+    for (at, by) in LIMITED_BY.iter().enumerate() {
+        let count = sum(&|worker| worker.rate_limited.0.get(at).map_or(0, Counter::value));
+        page.labelled(name, "by", by, count);
     }
     page.histogram(
         "keyward_request_duration_seconds",

@@ -67,6 +67,8 @@ reasons! {
     OriginNotAllowed = "origin_not_allowed",
     /// There were more connections than keyward serves.
     Overloaded = "overloaded",
+    /// A limit of requests lets no more through for a while.
+    RateLimited = "rate_limited",
     /// The request's body stopped coming.
     SlowBody = "slow_body",
     /// keyward stopped before the response was complete.
@@ -75,6 +77,8 @@ reasons! {
     StoreUnavailable = "store_unavailable",
     /// A token API refused the call, in its own shape.
     TokenApi = "token_api",
+    /// As many requests of the token are under way as may be.
+    TooManyConcurrent = "too_many_concurrent",
     /// The upstream's response has two readings.
     UpstreamAmbiguous = "upstream_ambiguous",
     /// The upstream broke off.

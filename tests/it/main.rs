@@ -57,6 +57,7 @@ mod outside_jwts;
 mod own_answers;
 mod paths;
 mod proxy;
+mod rate_limits;
 mod records;
 mod reload;
 mod revocation;

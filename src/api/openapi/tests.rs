@@ -90,11 +90,11 @@ fn the_call_of_the_seed_is_there_word_by_word() {
         responses.keys().map(|status| status.parse().expect("a status")).collect::<Vec<u16>>()
     };
     let post = statuses("/api/v1/{tenant_id}/tokens/", "post");
-    assert_eq!(post, [201, 400, 401, 403, 404, 408, 413, 414, 417, 422, 431, 500, 503]);
+    assert_eq!(post, [201, 400, 401, 403, 404, 408, 413, 414, 417, 422, 429, 431, 500, 503]);
     let rotate = statuses("/api/agent-tokens/me", "post");
     assert_eq!(
         rotate,
-        [200, 400, 401, 404, 408, 413, 414, 417, 422, 431, 500],
+        [200, 400, 401, 404, 408, 413, 414, 417, 422, 429, 431, 500],
         "this style has no 503"
     );
     let register = statuses("/v1/auth/register", "post");

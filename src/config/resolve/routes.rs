@@ -11,6 +11,7 @@ use super::cors;
 use super::credentials;
 use super::header_changes;
 use super::names::find;
+use super::rate_limits;
 use super::route_limits;
 use super::route_targets;
 use crate::config::pattern::{PathPattern, Segment};
@@ -140,6 +141,8 @@ fn route(
     let when = conditions::resolve(&keys, around.reserved, spot);
     let headers = header_changes::resolve(&keys, around.reserved, spot);
     let upgrades = upgrades(&keys, spot);
+    let of = if keys.public { rate_limits::Of::PublicRoute } else { rate_limits::Of::Route };
+    let rate_limits = rate_limits::resolve(keys.rate_limits, keys.concurrent_requests, of, spot);
     let accept = keys.accept.unwrap_or_default();
     for name in &accept {
         find(name, around.grantors.iter().copied(), "token_api]] or [[issuer", spot.findings);
@@ -200,6 +203,7 @@ fn route(
         headers,
         upgrades,
         cors: None,
+        rate_limits,
         path_rules,
         accept: accept.into_iter().map(|name| name.value).collect(),
         credentials,

@@ -2,6 +2,7 @@
 
 use super::cors;
 use super::names::{Named, find};
+use super::rate_limits;
 use crate::config::pattern::Segment;
 use crate::config::routing::{Style, TokenApi};
 use crate::config::tables::{Name, TokenApiKeys};
@@ -29,6 +30,12 @@ pub(super) fn resolve(
         if let Some(cors) = &cors {
             cors::check_headers(cors, &path, findings);
         }
+        let rate_limits = rate_limits::resolve(
+            keys.rate_limits,
+            keys.concurrent_requests,
+            rate_limits::Of::TokenApi,
+            spot,
+        );
         let callers = keys.issuer.unwrap_or_default();
         for caller in &callers {
             find(caller, issuers, "issuer", findings);
@@ -78,6 +85,7 @@ pub(super) fn resolve(
                 algorithm: keys.algorithm,
                 prefix: keys.prefix.map_or_else(default, |prefix| prefix.value),
                 issuers: callers.into_iter().map(|caller| caller.value).collect(),
+                rate_limits,
                 cors,
                 session: keys.session,
                 registration: keys.registration,

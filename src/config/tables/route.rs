@@ -11,13 +11,15 @@ use super::cors::CorsKeys;
 use super::credentials::{CredentialKeys, REALM};
 use super::header_changes::{RequestHeaderKeys, ResponseHeaderKeys};
 use super::own_answers::{RedirectKeys, RespondKeys};
+use super::rate_limits::{CONCURRENT, RateKeys};
 use super::texts::{Name, empty, method, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::domain::ClaimRule;
 use crate::gateway::{ChallengeScheme, DEFAULT_REALM, ForwardPath, HostRule, Scheme};
-use crate::settings::key::{KindExt as _, table};
+use crate::settings::key::{KindExt as _, table, tables};
 use crate::settings::kind::{OrOff, Span, Text, boolean, duration, or_off, size, text, words};
 use crate::settings::list::{At, filled, list, one_or_list};
+use crate::settings::section::Row;
 use crate::settings::settings;
 use crate::wire::limits::{BODY_SIZE, EXCHANGE_WAIT};
 
@@ -88,6 +90,12 @@ settings! {
         /// the bytes on. What is not listed is left out, and the request is served without it.
         pub(crate) upgrades: Vec<String> =
             list(UPGRADE).unique().or(vec![WEBSOCKET.to_owned()]),
+        /// How many requests may be made along it: none or more limits, all of which hold. Absent:
+        /// any number.
+        pub(crate) rate_limits: Vec<Row<RateKeys>> = tables(),
+        /// How many requests of one token may be under way along it at the same time, on this
+        /// instance: the next one is answered with 429. Absent: any number.
+        pub(crate) concurrent_requests: Option<u32> = CONCURRENT.optional(),
         /// What pages of other origins may do with it. Absent: that is the upstream's to say, and
         /// an `OPTIONS` goes on to it like any other request.
         pub(crate) cors: CorsKeys = table(),

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cors::CorsKeys;
+use super::rate_limits::{CONCURRENT, RateKeys};
 use super::texts::{NAME, Name, is_word, reference, refused};
 use crate::config::pattern::{PathPattern, Segment};
 use crate::config::routing::Style;
-use crate::settings::key::{KindExt as _, table};
+use crate::settings::key::{KindExt as _, table, tables};
 use crate::settings::kind::{Text, duration, text, words};
 use crate::settings::list::{At, Placed, at, one_or_list};
+use crate::settings::section::Row;
 use crate::settings::settings;
 use crate::settings::units::{days, minutes};
 use crate::tokens::accounts::Enrolment;
@@ -46,6 +48,13 @@ settings! {
         /// style `tenant-tokens`, and with `agent-tokens` where there are no `accounts`.
         pub(crate) issuer: Option<Vec<Name>> =
             one_or_list(ISSUER).unique().optional().useless_with("style", WITHOUT_ISSUER),
+        /// How many requests may be made with its tokens, on all routes and as calls of token APIs
+        /// together, and as calls of its own with other credentials: none or more limits, all of
+        /// which hold. Absent: any number.
+        pub(crate) rate_limits: Vec<Row<RateKeys>> = tables(),
+        /// How many requests of one token may be under way at the same time, on this instance: the
+        /// next one is answered with 429. Absent: any number.
+        pub(crate) concurrent_requests: Option<u32> = CONCURRENT.optional(),
         /// What pages of other origins may do with its calls and its pages. Absent: nothing is said
         /// to browsers, which then keep them from such pages.
         pub(crate) cors: CorsKeys = table(),

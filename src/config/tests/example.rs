@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 75] = [
+const ABSENT_BY_DEFAULT: [&str; 81] = [
     "dns",
     "dns.servers",
     "issuer.ca_file",
@@ -27,6 +27,7 @@ const ABSENT_BY_DEFAULT: [&str; 75] = [
     "listener.client_certificates",
     "listener.trusted_proxies",
     "route.add_prefix",
+    "route.concurrent_requests",
     "route.cors",
     "route.cors.expose",
     "route.cors.headers",
@@ -39,6 +40,8 @@ const ABSENT_BY_DEFAULT: [&str; 75] = [
     "route.host",
     "route.max_body",
     "route.methods",
+    "route.rate_limits",
+    "route.rate_limits.burst",
     "route.request_headers",
     "route.request_headers.add",
     "route.request_headers.add.X-Tag",
@@ -82,10 +85,13 @@ const ABSENT_BY_DEFAULT: [&str; 75] = [
     // Without these two, they are as `timeouts.body`.
     "timeouts.request_body",
     "timeouts.response_body",
+    "token_api.concurrent_requests",
     "token_api.cors",
     "token_api.cors.expose",
     "token_api.cors.headers",
     "token_api.cors.methods",
+    "token_api.rate_limits",
+    "token_api.rate_limits.burst",
     "upstream.health_check",
     "upstream.health_check.statuses",
     "upstream.tls",
@@ -290,6 +296,8 @@ fn the_values_in_the_example_are_the_defaults() {
             "route.cors.origins",
             "route.path",
             "route.public",
+            "route.rate_limits.per",
+            "route.rate_limits.rate",
             "route.redirect",
             "route.redirect.to",
             "route.respond",
@@ -310,6 +318,8 @@ fn the_values_in_the_example_are_the_defaults() {
             "token_api.issuer",
             "token_api.mount",
             "token_api.name",
+            "token_api.rate_limits.per",
+            "token_api.rate_limits.rate",
             "token_api.style",
             "upstream",
             "upstream.balance",

@@ -45,6 +45,7 @@ fn route(strip: &str, add: &str) -> RouteSettings {
         tenant: None,
         limits: limits(),
         cors: None,
+        rate_limits: None,
         credentials: None,
         challenge: None,
     }

@@ -1,0 +1,211 @@
+//! The limits of a plan: which rates hold for a route and for a token API, with their counters.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::conditions::Conditions;
+use super::connection::Scheme;
+use super::route_table::HostRule;
+use crate::limits::{Concurrency, LimitId, LimitSettings, Rate, RateSettings};
+
+/// The limits of all routes and token APIs.
+pub(super) struct PlanLimits {
+    /// By the place of the route.
+    routes: Vec<Option<LimitGroup>>,
+    token_apis: Vec<(Arc<str>, LimitGroup)>,
+}
+
+/// The limits of one route or token API.
+pub(super) struct LimitGroup {
+    pub(super) rates: Vec<NamedRate>,
+    pub(super) concurrency: Option<NamedConcurrency>,
+}
+
+/// A rate with the name that clients see.
+pub(super) struct NamedRate {
+    pub(super) name: Arc<str>,
+    pub(super) rate: Arc<Rate>,
+}
+
+/// How many requests of a token may be under way, with the name that clients see.
+pub(super) struct NamedConcurrency {
+    pub(super) name: &'static str,
+    pub(super) most: NonZeroU32,
+    pub(super) counts: Arc<Concurrency>,
+}
+
+/// Whose limits they are.
+#[derive(Clone, Copy)]
+pub(super) enum LimitOwner<'a> {
+    /// A route, by what a request has that takes it.
+    Route {
+        scheme: Option<Scheme>,
+        host: &'a HostRule,
+        path: &'a str,
+        methods: &'a [Method],
+        when: Option<&'a Conditions>,
+    },
+    /// A token API, by its name.
+    TokenApi(&'a Arc<str>),
+}
+
+impl PlanLimits {
+    /// All owners, in the order of the configuration. `None`: none of them has a limit.
+    pub(super) fn new<'a>(
+        owners: impl IntoIterator<Item = (LimitOwner<'a>, Option<&'a LimitSettings>)>,
+    ) -> Option<Box<Self>> {
+        let (mut routes, mut token_apis) = (Vec::new(), Vec::new());
+        for (owner, settings) in owners {
+            let group = settings.map(|settings| LimitGroup::new(owner, settings));
+            match (owner, group) {
+                (LimitOwner::Route { .. }, group) => routes.push(group),
+                (LimitOwner::TokenApi(name), Some(group)) => {
+                    token_apis.push((Arc::clone(name), group));
+                }
+                (LimitOwner::TokenApi(_), None) => {}
+            }
+        }
+        let has_one = routes.iter().any(Option::is_some) || !token_apis.is_empty();
+        has_one.then(|| Box::new(Self { routes, token_apis }))
+    }
+
+    pub(super) fn of_route(&self, at: usize) -> Option<&LimitGroup> {
+        self.routes.get(at)?.as_ref()
+    }
+
+    pub(super) fn of_token_api(&self, name: &str) -> Option<&LimitGroup> {
+        self.token_apis.iter().find(|(known, _)| **known == *name).map(|(_, group)| group)
+    }
+
+    /// Takes over the counters of limits that were there before.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        let rates: HashMap<_, _> = before
+            .groups()
+            .flat_map(|group| &group.rates)
+            .map(|known| (known.rate.id(), &known.rate))
+            .collect();
+        let counts: HashMap<_, _> = before
+            .groups()
+            .filter_map(|group| group.concurrency.as_ref())
+            .map(|known| (known.counts.id(), &known.counts))
+            .collect();
+        for group in self.groups_mut() {
+            for own in &mut group.rates {
+                if let Some(known) = rates.get(&own.rate.id()) {
+                    own.rate = Arc::clone(known);
+                }
+            }
+            if let Some(own) = &mut group.concurrency
+                && let Some(known) = counts.get(&own.counts.id())
+            {
+                own.counts = Arc::clone(known);
+            }
+        }
+    }
+
+    /// What holds for the route at this place and for the tokens that it accepts, in words.
+    pub(super) fn explained_route(&self, at: usize, accept: &[Arc<str>]) -> Vec<String> {
+        let own = self.of_route(at).map(|group| group.explained("the route"));
+        let of_tokens = accept.iter().flat_map(|name| self.explained_token_api(name));
+        own.into_iter().flatten().chain(of_tokens).collect()
+    }
+
+    /// What holds for the tokens of this token API, in words.
+    pub(super) fn explained_token_api(&self, name: &str) -> Vec<String> {
+        let group = self.of_token_api(name);
+        group.map(|group| group.explained(&format!("{name:?}"))).unwrap_or_default()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &LimitGroup> {
+        self.routes.iter().flatten().chain(self.token_apis.iter().map(|(_, group)| group))
+    }
+
+    fn groups_mut(&mut self) -> impl Iterator<Item = &mut LimitGroup> {
+        let token_apis = self.token_apis.iter_mut().map(|(_, group)| group);
+        self.routes.iter_mut().flatten().chain(token_apis)
+    }
+}
+
+impl LimitGroup {
+    fn new(of: LimitOwner<'_>, settings: &LimitSettings) -> Self {
+        let rates = settings.rates.iter().enumerate().map(|(at, rate)| {
+            let scope = rate.scope;
+            let earlier = settings.rates.iter().take(at).filter(|other| other.scope == scope);
+            let number = earlier.count() + 1;
+            let end = if number == 1 { String::new() } else { format!("-{number}") };
+            NamedRate {
+                name: format!("{}{scope}{end}", of.prefix()).into(),
+                rate: Arc::new(Rate::new(of.rate_id(rate), *rate)),
+            }
+        });
+        Self {
+            rates: rates.collect(),
+            concurrency: settings.concurrent_requests.map(|most| NamedConcurrency {
+                name: match of {
+                    LimitOwner::Route { .. } => "concurrent",
+                    LimitOwner::TokenApi(_) => "api-concurrent",
+                },
+                most,
+                // Without the number: a reload that changes it must not forget what is under way.
+                counts: Arc::new(Concurrency::new(of.id(&["concurrent"]))),
+            }),
+        }
+    }
+}
+
+impl LimitGroup {
+    /// Each limit with the key that sets it, as in `100/s, 200 at once, per token ("rate_limits" of
+    /// the route)`.
+    fn explained(&self, whose: &str) -> Vec<String> {
+        let rates = self.rates.iter().map(|own| {
+            let settings = own.rate.settings();
+            format!("{}, per {} (\"rate_limits\" of {whose})", settings.quota, settings.scope)
+        });
+        let concurrent = self.concurrency.iter().map(|own| {
+            let most = own.most;
+            format!("{most} under way per token (\"concurrent_requests\" of {whose})")
+        });
+        rates.chain(concurrent).collect()
+    }
+}
+
+impl LimitOwner<'_> {
+    /// What the names begin with that clients see: they tell nothing of the configuration.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Route { .. } => "",
+            Self::TokenApi(_) => "api-",
+        }
+    }
+
+    fn rate_id(self, rate: &RateSettings) -> LimitId {
+        let quota = rate.quota;
+        let (count, burst) = (quota.count.to_string(), quota.burst.to_string());
+        let period = quota.period.as_nanos().to_string();
+        let shared = if rate.is_shared { "shared" } else { "own" };
+        self.id(&[rate.scope.as_str(), &count, &period, &burst, shared])
+    }
+
+    /// By what a request has that it holds for, not by the place in the file.
+    fn id(self, parts: &[&str]) -> LimitId {
+        match self {
+            Self::Route { scheme, host, path, methods, when } => {
+                let host = match host {
+                    HostRule::Any => String::new(),
+                    HostRule::Exact(host) => host.clone(),
+                    HostRule::Suffix(suffix) => format!("*{suffix}"),
+                };
+                let mut methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
+                methods.sort_unstable();
+                let scheme = scheme.map_or("", Scheme::name);
+                let when = when.map(Conditions::described).unwrap_or_default();
+                let own = ["route", scheme, &host, path, &methods.join(" "), &when.join("\n")];
+                LimitId::of(&[&own, parts].concat())
+            }
+            Self::TokenApi(name) => LimitId::of(&[&["token_api", name], parts].concat()),
+        }
+    }
+}
