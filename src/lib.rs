@@ -95,6 +95,7 @@
 //! | quota | a rate and its burst |
 //! | scope | of a limit: by what it counts, such as by token |
 //! | counter | what is left of a quota, for one value of a scope |
+//! | allowance | what one instance may let pass of a counter of the fleet before it asks again |
 //! | refusal | a "no" that keyward itself answers |
 //! | plan | a compiled configuration; each request sees exactly one |
 //! | head | request or status line and header fields; in HTTP/2 the field section |

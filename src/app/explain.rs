@@ -79,7 +79,15 @@ async fn alone(
     issuers.replace(prepared);
     keys_have_come(&set).await;
     let (store, accounts) = (parts.store.port(), parts.accounts());
-    Ok(Arc::new(Shared::new(parts.authenticator(), parts.service(), accounts, store, None, plan)))
+    Ok(Arc::new(Shared::new(
+        parts.authenticator(),
+        parts.service(),
+        accounts,
+        store,
+        None,
+        plan,
+        parts.fleet_counters.clone(),
+    )))
 }
 
 /// Waits until the keys of every issuer are fetched or have failed to be.

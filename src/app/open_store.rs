@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::assemble::with_sources;
 use super::lease::lease;
 use crate::config::Config;
+use crate::limits::FleetCounters;
 use crate::store::redis::discovery_error::DiscoveryError;
 use crate::store::redis::node::ReloadableSettings;
 use crate::store::redis::settings::RedisSettings;
@@ -133,6 +134,14 @@ impl OpenStore {
         match self {
             Self::Embedded(_) => Arc::new(MemoryCounters::default()),
             Self::Redis(store) => Arc::new(store.clone()),
+        }
+    }
+
+    /// The counters of limits that the fleet shares, if it is one.
+    pub(super) fn fleet_counters(&self) -> Option<Arc<FleetCounters>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Redis(store) => Some(FleetCounters::new(Arc::new(store.clone()))),
         }
     }
 

@@ -9,6 +9,7 @@ use super::keys::{Keys, MissingKeys, ReadKeys};
 use super::lease::lease;
 use super::open_store::{OpenStore, StoreFault, command};
 use crate::config::Config;
+use crate::limits::FleetCounters;
 use crate::store::{EmbeddedOptions, EmbeddedStore};
 use crate::telemetry::histogram::Histogram;
 use crate::tokens::accounts::{
@@ -32,6 +33,8 @@ pub(super) struct Parts {
     hashing: Arc<HashingPool>,
     limits: Logins,
     counters: Arc<dyn Counters>,
+    /// Of limits; none where this is no fleet.
+    pub(super) fleet_counters: Option<Arc<FleetCounters>>,
     pub(super) peppers: Arc<Peppers>,
     store_key: Arc<StoreKey>,
     /// How long one look-up may take.
@@ -104,6 +107,7 @@ impl Parts {
         };
         Ok(Self {
             counters: store.counters(),
+            fleet_counters: store.fleet_counters(),
             store,
             hashing: Arc::new(hashing),
             limits: config.logins,

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
 use super::conditions::Conditions;
 use super::connection::Scheme;
 use super::route_table::HostRule;
-use crate::limits::{Concurrency, LimitId, LimitSettings, Rate, RateSettings};
+use crate::domain::KeyLimits;
+use crate::limits::{
+    Concurrency, FleetCounters, LimitId, LimitSettings, Quota, Rate, RateSettings, Scope,
+};
 
 /// The limits of all routes and token APIs.
 pub(super) struct PlanLimits {
@@ -25,6 +29,7 @@ pub(super) struct LimitGroup {
 }
 
 /// A rate with the name that clients see.
+#[derive(Clone)]
 pub(super) struct NamedRate {
     pub(super) name: Arc<str>,
     pub(super) rate: Arc<Rate>,
@@ -78,6 +83,11 @@ impl PlanLimits {
 
     pub(super) fn of_token_api(&self, name: &str) -> Option<&LimitGroup> {
         self.token_apis.iter().find(|(known, _)| **known == *name).map(|(_, group)| group)
+    }
+
+    /// Lets the fleet count the rates that are shared.
+    pub(super) fn share(&mut self, fleet: &Arc<FleetCounters>) {
+        self.groups_mut().flat_map(|group| &mut group.rates).for_each(|own| own.share(fleet));
     }
 
     /// Takes over the counters of limits that were there before.
@@ -169,6 +179,53 @@ impl LimitGroup {
             format!("{most} under way per token (\"concurrent_requests\" of {whose})")
         });
         rates.chain(concurrent).collect()
+    }
+}
+
+/// What keys with limits of their own have used. Each brings its own numbers.
+#[derive(Clone)]
+pub(super) struct KeyCounts {
+    pub(super) rate: NamedRate,
+    pub(super) concurrency: Arc<Concurrency>,
+}
+
+impl KeyCounts {
+    /// The name of the rate.
+    pub(super) const NAME: &'static str = "key";
+    /// The name of the bound of requests that are under way.
+    pub(super) const CONCURRENT: &'static str = "key-concurrent";
+
+    pub(super) fn new() -> Self {
+        // In its place each key has its own.
+        let quota = Quota {
+            count: NonZeroU32::MIN,
+            period: Duration::from_secs(1),
+            burst: NonZeroU32::MIN,
+        };
+        let settings = RateSettings { scope: Scope::Token, quota, is_shared: true };
+        let rate = Arc::new(Rate::new(LimitId::of(&["key"]), settings));
+        let concurrency = Arc::new(Concurrency::new(LimitId::of(&["key", "concurrent"])));
+        Self { rate: NamedRate { name: Self::NAME.into(), rate }, concurrency }
+    }
+
+    /// Lets the fleet count.
+    pub(super) fn share(&mut self, fleet: &Arc<FleetCounters>) {
+        self.rate.share(fleet);
+    }
+
+    /// The rate of a key, if it has one.
+    pub(super) fn quota(limits: &KeyLimits) -> Option<Quota> {
+        let own = limits.rate()?;
+        let (rate, burst) = (own.rate, own.burst);
+        Some(Quota { count: rate.permits(), period: rate.unit().period(), burst })
+    }
+}
+
+impl NamedRate {
+    fn share(&mut self, fleet: &Arc<FleetCounters>) {
+        if self.rate.settings().is_shared {
+            self.rate = Arc::new(self.rate.of_fleet(fleet));
+        }
     }
 }
 

@@ -99,8 +99,10 @@ async fn answer(
 ) -> Result<Response<BodySource>, Refusal> {
     let token_api = call.token_api;
     let caller = permitted(local, exchange, call, head).await?;
-    if let (Some(limits), Some(admitted)) = (&local.plan.limits, &caller) {
-        limit::call(limits, exchange, &token_api.name, admitted, &call.parameters)?;
+    if let Some(admitted) = caller.as_ref().filter(|_| limit::is_limited(&local.plan, exchange)) {
+        let (name, parameters) = (&token_api.name, &call.parameters);
+        let asked = limit::call(&local.plan, exchange, name, admitted, parameters)?;
+        limit::judge(exchange, asked).await?;
     }
     let body = read_body(local, &exchange.control, body).await?;
     let content_type =

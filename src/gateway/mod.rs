@@ -211,11 +211,18 @@ async fn answer(
         }
         Destination::Route(at) => {
             if let Some(limits) = &plan.limits {
-                limit::arrived(limits, exchange, at)?;
+                let asked = limit::arrived(limits, exchange, at);
+                if !asked.is_empty() {
+                    Box::pin(limit::judge(exchange, asked)).await?;
+                }
             }
             let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
-            if let Some(limits) = &plan.limits {
-                limit::permitted(limits, exchange, at, permit.route(), head.uri.path())?;
+            if limit::is_limited(plan, exchange) {
+                let path = head.uri.path();
+                let asked = limit::permitted(plan, exchange, at, permit.route(), path)?;
+                if !asked.is_empty() {
+                    Box::pin(limit::judge(exchange, asked)).await?;
+                }
             }
             if let Some(answer) = own_answer::own_answer(exchange, &permit, &head) {
                 return answer;

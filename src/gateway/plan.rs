@@ -16,7 +16,7 @@ use super::credential::CredentialSource;
 use super::credential_places::{CredentialPlaces, Reading};
 use super::header_changes::{HeaderChanges, RouteHeaderChanges};
 use super::identity_headers::{IdentityNames, IdentityRules};
-use super::limit_plan::{LimitOwner, PlanLimits};
+use super::limit_plan::{KeyCounts, LimitOwner, PlanLimits};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::route_limits::RouteLimits;
@@ -27,7 +27,7 @@ use super::upgrades::Upgrades;
 use super::upstream_path::PathRules;
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
-use crate::limits::LimitSettings;
+use crate::limits::{FleetCounters, LimitSettings};
 use crate::tokens::accounts::AccountTerms;
 use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
@@ -234,6 +234,8 @@ pub struct Plan {
     pub(super) cors: Option<Box<CorsPolicies>>,
     /// None, where neither a route nor a token API has a limit of requests.
     pub(super) limits: Option<Box<PlanLimits>>,
+    /// What keys with limits of their own have used.
+    pub(super) key_counts: KeyCounts,
     pub(super) raw_paths: RawPaths,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
@@ -341,6 +343,7 @@ impl Plan {
             routes: settings.routes,
             cors,
             limits,
+            key_counts: KeyCounts::new(),
             raw_paths,
             identity: IdentityRules::new(&settings.identity_names).map_err(PlanError)?,
             token_limit: settings.token_limit,
@@ -353,6 +356,14 @@ impl Plan {
         })
     }
 
+    /// Lets the fleet count the limits that are shared.
+    pub(super) fn share(&mut self, fleet: &Arc<FleetCounters>) {
+        self.key_counts.share(fleet);
+        if let Some(limits) = &mut self.limits {
+            limits.share(fleet);
+        }
+    }
+
     /// Takes over what is known of upstreams and limits that were there before.
     pub(super) fn inherit(&mut self, before: &Self, answers: &Answers) {
         let known: Vec<_> =
@@ -361,6 +372,7 @@ impl Plan {
             let known = known.iter().find(|known| *known.name() == *upstream.name);
             state.store(UpstreamState::of(&upstream.name, &upstream.settings, known, answers));
         }
+        self.key_counts = before.key_counts.clone();
         if let (Some(own), Some(before)) = (&mut self.limits, &before.limits) {
             own.inherit(before);
         }

@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::remembered::Remembered;
 use super::request_id::RequestIds;
 use crate::domain::{Timestamp, TokenDigest};
+use crate::limits::FleetCounters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     plan: ArcSwap<Plan>,
     generation: AtomicU64,
+    /// The counters of limits that the fleet shares; none: this instance counts alone.
+    fleet_counters: Option<Arc<FleetCounters>>,
 }
 
 impl Shared {
@@ -50,8 +53,12 @@ impl Shared {
         accounts: AccountsService,
         store: Arc<dyn Store>,
         access_log: Option<AccessLog>,
-        plan: Plan,
+        mut plan: Plan,
+        fleet_counters: Option<Arc<FleetCounters>>,
     ) -> Self {
+        if let Some(fleet) = &fleet_counters {
+            plan.share(fleet);
+        }
         Self {
             authenticator,
             service,
@@ -60,6 +67,7 @@ impl Shared {
             access_log,
             plan: ArcSwap::from_pointee(plan),
             generation: AtomicU64::new(0),
+            fleet_counters,
         }
     }
 
@@ -78,6 +86,9 @@ impl Shared {
     /// Puts another plan in force, with what is known of its names: every request that begins after
     /// this sees it.
     pub fn replace_plan(&self, mut plan: Plan, answers: &Answers) {
+        if let Some(fleet) = &self.fleet_counters {
+            plan.share(fleet);
+        }
         plan.inherit(&self.plan.load(), answers);
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);

@@ -14,7 +14,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::bucket::Bucket;
+use super::gcra::Counter;
 use super::quota::Quota;
 use super::shared::Grant;
 use super::verdict::Verdict;
@@ -47,7 +47,7 @@ pub(super) struct Allowance {
     pub(super) waiting: u32,
     demand: Demand,
     /// What this instance alone has let pass.
-    own: Bucket,
+    own: Counter,
     /// What it has let pass without a permit of the fleet.
     owed: u32,
     /// What chance is made of; not 0.
@@ -89,7 +89,7 @@ impl Allowance {
             is_asking: false,
             waiting: 0,
             demand: Demand { since: now, count: 0, per_second: 0 },
-            own: Bucket::default(),
+            own: Counter::default(),
             owed: 0,
             chance: seed | 1,
         }

@@ -46,6 +46,16 @@ impl Counter {
         }
     }
 
+    /// Spends permits that were given elsewhere, as far as there are any.
+    pub(super) fn spend(&self, quota: Quota, number: u32, now: Uptime) {
+        let (now, full) = (now.nanos(), quota.full_after_nanos());
+        let spent = quota.interval_nanos().saturating_mul(number.into());
+        let step = |full_at: u64| {
+            Some(full_at.max(now).saturating_add(spent).min(now.saturating_add(full)))
+        };
+        let _ = self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, step);
+    }
+
     /// Gives back one permit of this quota.
     pub(super) fn give_back(&self, quota: Quota) {
         let back = |full_at: u64| Some(full_at.saturating_sub(quota.interval_nanos()));

@@ -8,6 +8,8 @@
 //! no window at whose border twice as many would pass. What is counted together has one
 //! [`CounterKey`].
 
+mod allowance;
+mod allowances;
 mod concurrency;
 mod gcra;
 mod key;
@@ -17,17 +19,11 @@ mod settings;
 mod shared;
 mod verdict;
 
+pub use allowances::{Allowances, FleetCounters, Judged, Pending};
 pub use concurrency::{Concurrency, Place};
 pub use key::{CounterKey, LimitId, Scope};
 pub use quota::{Quota, UNITS};
-pub use rate::{MOST_COUNTERS, Rate, Taken};
+pub use rate::{Asked, MOST_COUNTERS, Rate, Taken, Waiting};
 pub use settings::{LimitSettings, RateSettings};
 pub use shared::{CountersError, CountersFuture, Grant, SharedCounters};
 pub use verdict::Verdict;
-
-// What a fleet shares, as one instance takes it.
-mod allowance;
-mod allowances;
-mod bucket;
-
-pub use allowances::{Allowances, FleetCounters, Judged, Pending};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quick_cache::UnitWeighter;
 
+use super::allowances::{Allowances, FleetCounters, Judged, Pending};
 use super::gcra::Counter;
 use super::key::{CounterKey, LimitId, Scope};
 use super::quota::Quota;
@@ -36,12 +37,30 @@ enum Counters {
     /// Of each key. `quick_cache` has a bound, and keeps what is used often: see
     /// [`MOST_COUNTERS`].
     ByKey(quick_cache::sync::Cache<CounterKey, Arc<Counter>>),
+    /// Of each key, in the fleet's store.
+    OfFleet(Arc<Allowances>),
+}
+
+/// What becomes of a request that asked for a permit.
+pub enum Asked {
+    /// This; with the permit, if it may pass.
+    Now(Verdict, Option<Taken>),
+    /// It has to wait for the counter of the fleet.
+    Later(Waiting),
+}
+
+/// A request that waits for the counter of the fleet.
+pub struct Waiting {
+    pending: Pending,
+    permit: Taken,
 }
 
 /// A permit that was taken, to be given back if the request does not pass after all.
-pub struct Taken {
-    counter: Arc<Counter>,
-    quota: Quota,
+pub struct Taken(Source);
+
+enum Source {
+    Own { counter: Arc<Counter>, quota: Quota },
+    Fleet { allowances: Arc<Allowances>, key: CounterKey, quota: Quota },
 }
 
 impl Rate {
@@ -61,6 +80,13 @@ impl Rate {
         Self { id, settings, counters }
     }
 
+    /// The same, counted by the fleet together.
+    #[must_use]
+    pub fn of_fleet(&self, fleet: &Arc<FleetCounters>) -> Self {
+        let allowances = Allowances::new(Arc::clone(fleet), MOST_COUNTERS);
+        Self { id: self.id, settings: self.settings, counters: Counters::OfFleet(allowances) }
+    }
+
     /// What tells it from every other rate.
     #[must_use]
     pub const fn id(&self) -> LimitId {
@@ -73,10 +99,22 @@ impl Rate {
         &self.settings
     }
 
-    /// Takes one permit of `quota`, which is the rate's own or a stricter one, if there is one.
+    /// Takes one permit of `quota`, which is the rate's own or another one for this key, if there is
+    /// one. Must be called within a tokio runtime.
     #[must_use]
-    pub fn take(&self, key: &CounterKey, quota: Quota, now: Uptime) -> (Verdict, Option<Taken>) {
+    pub fn take(&self, key: &CounterKey, quota: Quota, now: Uptime) -> Asked {
         let counter = match &self.counters {
+            Counters::OfFleet(allowances) => {
+                let judged = allowances.judge(*key, quota, now);
+                let allowances = Arc::clone(allowances);
+                let permit = Taken(Source::Fleet { allowances, key: *key, quota });
+                return match judged {
+                    Judged::Now(verdict) => {
+                        Asked::Now(verdict, verdict.is_allowed.then_some(permit))
+                    }
+                    Judged::Later(pending) => Asked::Later(Waiting { pending, permit }),
+                };
+            }
             Counters::One(counter) => Arc::clone(counter),
             Counters::ByKey(counters) => counters.get(key).unwrap_or_else(|| {
                 let new = || Ok::<_, Infallible>(Arc::default());
@@ -84,7 +122,8 @@ impl Rate {
             }),
         };
         let verdict = counter.take(quota, now);
-        (verdict, verdict.is_allowed.then_some(Taken { counter, quota }))
+        let permit = verdict.is_allowed.then_some(Taken(Source::Own { counter, quota }));
+        Asked::Now(verdict, permit)
     }
 
     /// How many keys it has counters for.
@@ -93,14 +132,32 @@ impl Rate {
         match &self.counters {
             Counters::One(_) => 1,
             Counters::ByKey(counters) => counters.len(),
+            Counters::OfFleet(allowances) => allowances.len(),
         }
+    }
+
+    /// Whether the whole fleet has one counter of it.
+    #[must_use]
+    pub const fn is_of_fleet(&self) -> bool {
+        matches!(self.counters, Counters::OfFleet(_))
+    }
+}
+
+impl Waiting {
+    /// Waits a bounded time for what becomes of the request; with the permit, if it may pass.
+    pub async fn outcome(self) -> (Verdict, Option<Taken>) {
+        let verdict = self.pending.verdict().await;
+        (verdict, verdict.is_allowed.then_some(self.permit))
     }
 }
 
 impl Taken {
     /// Gives it back.
     pub fn give_back(self) {
-        self.counter.give_back(self.quota);
+        match self.0 {
+            Source::Own { counter, quota } => counter.give_back(quota),
+            Source::Fleet { allowances, key, quota } => allowances.give_back(&key, &quota),
+        }
     }
 }
 
@@ -123,7 +180,8 @@ mod tests {
     fn passes(rate: &Rate, address: u32) -> bool {
         let address = IpAddr::V4(Ipv4Addr::from_bits(address));
         let key = CounterKey::address(rate.id(), Some(address));
-        rate.take(&key, rate.settings().quota, Uptime::from_nanos(1)).0.is_allowed
+        let asked = rate.take(&key, rate.settings().quota, Uptime::from_nanos(1));
+        matches!(asked, Asked::Now(verdict, _) if verdict.is_allowed)
     }
 
     #[test]

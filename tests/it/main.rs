@@ -49,6 +49,7 @@ mod http2_upstreams;
 mod identity_providers;
 mod idle_upstreams;
 mod issuers;
+mod key_limits;
 mod listeners;
 mod migrate;
 mod mounts;

@@ -166,6 +166,7 @@ impl Process {
             parts.store.port(),
             access_log,
             plan,
+            parts.fleet_counters.clone(),
         ));
         shared.replace_addresses(&names.replace(&config.dns, &name_set));
 

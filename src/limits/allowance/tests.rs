@@ -9,7 +9,7 @@ const START: Uptime = Uptime::from_nanos(5_000_000_000);
 
 /// The counter of the fleet.
 struct Server {
-    counter: Bucket,
+    counter: Counter,
     calls: u64,
 }
 
@@ -62,7 +62,7 @@ impl Fleet {
             waited: 0,
         };
         Self {
-            server: Server { counter: Bucket::default(), calls: 0 },
+            server: Server { counter: Counter::default(), calls: 0 },
             instances: (0..instances).map(instance).collect(),
             quota,
             delay,

@@ -9,6 +9,7 @@ mod mix;
 mod outage;
 mod raw_client;
 mod revocation;
+mod shared_limits;
 mod topology;
 
 use std::path::Path;
