@@ -127,6 +127,10 @@ impl Process {
         let fault = |key: &str, words: String| config.places.one(key, words);
         let socket_fault =
             |error: SocketError| fault("admin.socket", format!("[admin] socket: {error}"));
+        // Before anything is taken over or opened: what waits for servers of names may be told to
+        // end.
+        let (names, name_set) = (NameWatch::new(config.dns.clone()), plan.names());
+        names.learn(&config.dns, &name_set).await;
         let admin_socket = predecessor.as_mut().and_then(|one| one.admin_socket.take());
         let socket = match admin_socket {
             None => AdminSocket::reserve(&config.admin.socket),
@@ -156,9 +160,6 @@ impl Process {
                 return Err(fault("log.access", assemble::access_log_fault(&config, &error)).into());
             }
         };
-        // Beside the opening of the store it would begin before everything that can fail is done.
-        let (names, name_set) = (NameWatch::new(config.dns.clone()), plan.names());
-        names.learn(&config.dns, &name_set).await;
         let shared = Arc::new(Shared::new(
             parts.authenticator(),
             parts.service(),

@@ -73,6 +73,13 @@ impl Known {
         self.is_asked = true;
     }
 
+    /// What asks for it has broken, if it is asked for: it is asked for again.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_asked) {
+            self.next = now + FIRST_RETRY;
+        }
+    }
+
     /// It is asked for as soon as may be.
     pub(super) fn hasten(&mut self, settings: &DnsSettings, now: Instant) {
         let earliest = self.answered.map_or(now, |answered| answered + settings.min_ttl);
@@ -215,6 +222,8 @@ mod tests {
         }
         known.begin();
         assert_eq!(known.due(), None, "not while it is asked for");
+        known.give_up(now);
+        assert_eq!(known.due(), Some(now + FIRST_RETRY));
     }
 
     #[test]

@@ -113,13 +113,20 @@ impl NameWatch {
         loop {
             let next = self.begin(&mut asking);
             tokio::select! {
-                Some(answered) = asking.join_next() => {
-                    if let Ok((name, outcome)) = answered
-                        && let Some(answers) = self.note(&name, outcome)
-                    {
-                        publish(answers);
+                Some(answered) = asking.join_next() => match answered {
+                    Ok((name, outcome)) => {
+                        if let Some(answers) = self.note(&name, outcome) {
+                            publish(answers);
+                        }
                     }
-                }
+                    Err(fault) => {
+                        tracing::error!(%fault, "a name could not be asked for");
+                        // Which one is not known: all are asked for that were.
+                        let mut state = self.state();
+                        let now = Instant::now();
+                        state.known.values_mut().for_each(|known| known.give_up(now));
+                    }
+                },
                 () = sleep_until(next.unwrap_or_else(far)), if next.is_some() => {}
                 () = self.doubts.noted.notified() => {
                     let doubtful = self.doubts.take();
