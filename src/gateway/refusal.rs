@@ -197,6 +197,9 @@ impl Refusal {
             Self::Upstream(UpstreamError::Busy { .. }) => {
                 (503, Reason::UpstreamBusy, "the service is temporarily unavailable")
             }
+            Self::Upstream(UpstreamError::CircuitOpen { .. }) => {
+                (503, Reason::CircuitOpen, "the service is temporarily unavailable")
+            }
             Self::UpstreamAmbiguous(_) => (502, Reason::UpstreamAmbiguous, "the upstream failed"),
             Self::UpstreamTooSlow { .. } => {
                 (504, Reason::UpstreamSlow, "the upstream did not respond in time")
@@ -261,6 +264,9 @@ impl Refusal {
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::TooManyConcurrent { retry_after, .. } => {
+                Some(whole_seconds(*retry_after))
+            }
+            Self::Upstream(UpstreamError::CircuitOpen { retry_after, .. }) => {
                 Some(whole_seconds(*retry_after))
             }
             _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),

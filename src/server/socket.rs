@@ -206,6 +206,8 @@ impl Socket {
                 Poll::Ready(Ok(())) if buf.filled().is_empty() => {
                     inner.has_ended = true;
                     inner.control.note_client_finished();
+                    // What waits for a place at an upstream goes on waiting no longer.
+                    inner.control.deadline.wake();
                     return;
                 }
                 Poll::Ready(Ok(())) => inner.held.extend_from_slice(buf.filled()),

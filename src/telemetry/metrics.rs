@@ -114,6 +114,8 @@ pub struct EndpointGauges {
     pub is_ejected: bool,
     /// How often it was left out because it failed.
     pub ejections: u64,
+    /// Its connections, where those are limited.
+    pub connections: Option<u32>,
 }
 
 /// One worker's counters.
@@ -326,36 +328,41 @@ impl Page {
         self.endpoints(
             upstreams,
             ("gauge", "keyward_upstream_endpoint_up", "Whether an endpoint gets requests."),
-            |endpoint| u64::from(endpoint.is_up),
+            |endpoint| Some(u64::from(endpoint.is_up)),
         );
         let help = "Whether an endpoint gets no requests for a while because it failed.";
         self.endpoints(
             upstreams,
             ("gauge", "keyward_upstream_endpoint_ejected", help),
-            |endpoint| u64::from(endpoint.is_ejected),
+            |endpoint| Some(u64::from(endpoint.is_ejected)),
         );
         let help = "How often an endpoint was left out because it failed.";
         self.endpoints(
             upstreams,
             ("counter", "keyward_upstream_ejections_total", help),
-            |endpoint| endpoint.ejections,
+            |endpoint| Some(endpoint.ejections),
         );
+        let help = "Connections to an endpoint, where they are limited.";
+        self.endpoints(upstreams, ("gauge", "keyward_upstream_connections", help), |endpoint| {
+            endpoint.connections.map(u64::from)
+        });
     }
 
-    /// A family with a line for each endpoint.
+    /// A family with a line for each endpoint that has a value.
     fn endpoints(
         &mut self,
         upstreams: &[UpstreamGauges],
         (kind, name, help): (&str, &str, &str),
-        value: impl Fn(&EndpointGauges) -> u64,
+        value: impl Fn(&EndpointGauges) -> Option<u64>,
     ) {
         self.family(kind, name, help);
         for UpstreamGauges { name: upstream, endpoints, .. } in upstreams {
             for endpoint in endpoints {
+                let Some(value) = value(endpoint) else { continue };
                 // The path of a socket may hold what ends a label.
                 let label = endpoint.name.replace('\\', "\\\\").replace('"', "\\\"");
                 let labels = format!("upstream=\"{upstream}\",endpoint=\"{label}\"");
-                let _ = writeln!(self.0, "{name}{{{labels}}} {}", value(endpoint));
+                let _ = writeln!(self.0, "{name}{{{labels}}} {value}");
             }
         }
     }

@@ -39,6 +39,8 @@ reasons! {
     BodyTooLarge = "body_too_large",
     /// The framing or the encoding of the request's body is broken.
     BrokenBody = "broken_body",
+    /// The endpoints of the upstream fail, and are not tried for a while.
+    CircuitOpen = "circuit_open",
     /// The client left before the response was complete.
     ClientGone = "client_gone",
     /// A browser sent the credential of its own accord, for a page that may not make the request.

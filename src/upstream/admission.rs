@@ -1,4 +1,4 @@
-//! Admission: the places that requests have at endpoints, and how many there are.
+//! Admission: the places that requests and connections have at endpoints, and how many there are.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,8 +13,33 @@ pub struct EndpointSlot {
     seat: Rc<Seat>,
     /// Whether it is counted.
     counts: bool,
+    /// Whether the request is the one that shows whether the endpoint is back.
+    is_probe: Cell<bool>,
     /// Whether how the request ended has been noted.
     is_noted: Cell<bool>,
+}
+
+/// The place of one connection at an endpoint: it is counted there until this is dropped.
+pub struct ConnectionPlace(Rc<Seat>);
+
+impl ConnectionPlace {
+    /// A place of an endpoint that has so many. `None`: all are taken.
+    pub(super) fn take(seat: &Rc<Seat>, most: u32) -> Option<Self> {
+        let connections = &seat.state.endpoints.get(seat.at)?.connections;
+        let add = |count: u32| if count < most { count.checked_add(1) } else { None };
+        connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).ok()?;
+        Some(Self(Rc::clone(seat)))
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let Seat { state, at } = &*self.0;
+        if let Some(endpoint) = state.endpoints.get(*at) {
+            endpoint.connections.fetch_sub(1, Ordering::SeqCst);
+            state.queue.wake();
+        }
+    }
 }
 
 /// An endpoint, as one worker refers to it.
@@ -34,7 +59,42 @@ impl EndpointSlot {
                 |count: u32| if most == 0 || count < most { count.checked_add(1) } else { None };
             in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).ok()?;
         }
-        Some(Self { seat: Rc::clone(seat), counts, is_noted: Cell::new(false) })
+        let is_probe = seat.state.endpoints.get(seat.at)?.begin_probe();
+        Some(Self {
+            seat: Rc::clone(seat),
+            counts,
+            is_probe: Cell::new(is_probe),
+            is_noted: Cell::new(false),
+        })
+    }
+
+    /// Gives it back unused. None that waits is told: it would find what this one has found.
+    pub(super) fn give_back(mut self) {
+        let (counts, is_probe) = (std::mem::take(&mut self.counts), self.is_probe.take());
+        let Some(endpoint) = self.seat.state.endpoints.get(self.seat.at) else { return };
+        if counts {
+            endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
+        }
+        if is_probe {
+            endpoint.end_probe();
+        }
+    }
+
+    /// The endpoint has answered, whatever becomes of the rest of the response: it is back.
+    pub(super) fn is_answered(&self) {
+        if self.is_probe.get() {
+            self.seat.state.note_success(self.seat.at, now_ms);
+            self.end_probe();
+        }
+    }
+
+    fn end_probe(&self) {
+        if self.is_probe.take()
+            && let Some(endpoint) = self.seat.state.endpoints.get(self.seat.at)
+        {
+            endpoint.end_probe();
+            self.seat.state.queue.wake();
+        }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -51,13 +111,14 @@ impl EndpointSlot {
     /// The endpoint answered the request.
     pub(super) fn succeeded(&self) {
         if !self.is_noted.replace(true) {
-            self.seat.state.note_success(self.seat.at);
+            self.seat.state.note_success(self.seat.at, now_ms);
         }
     }
 }
 
 impl Drop for EndpointSlot {
     fn drop(&mut self) {
+        self.end_probe();
         if !self.counts {
             return;
         }

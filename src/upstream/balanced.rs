@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Request;
+use tokio::task::AbortHandle;
 
-use super::admission::{EndpointSlot, Seat};
+use super::admission::{ConnectionPlace, EndpointSlot, Seat};
 use super::balance::{Balancer, Candidate, Random, mixed, unit};
 use super::dns::Unresolved;
 use super::health::{EndpointState, UpstreamState, now_ms};
-use super::pool::Pool;
+use super::pool::{Channel, NotOpened, Pool, Right};
 use super::queue::NoPlace;
 use super::retry::{MOST_ATTEMPTS, Repeat, RetryBudget};
-use super::{Call, Endpoint, Policy, Purpose, Reply, RequestBody, UpstreamError};
+use super::{Balancing, Call, Endpoint, Policy, Purpose, Reply, RequestBody, UpstreamError};
 
 /// The endpoints of one upstream, of one worker.
 pub(super) struct Balanced {
@@ -26,6 +27,25 @@ pub(super) struct Balanced {
     budget: Rc<RetryBudget>,
     /// Used again by each request.
     candidates: RefCell<Vec<Candidate>>,
+    /// Closes idle connections that others wait for, where there is a limit of connections.
+    giving_up: RefCell<Option<EndedOnDrop>>,
+}
+
+/// A task that ends with its owner.
+struct EndedOnDrop(AbortHandle);
+
+impl Drop for EndedOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Closes an idle connection to an endpoint that has as many as it may have, if a request waits.
+fn give_up_idle(state: &UpstreamState, endpoint: &EndpointState, pool: &Pool) {
+    let most = state.balancing().limits.most_connections;
+    if state.queue.waiting() > 0 && endpoint.connections.load(Ordering::SeqCst) >= most {
+        pool.close_idle();
+    }
 }
 
 struct Member {
@@ -55,11 +75,27 @@ enum Class {
 
 /// Where a request may go.
 enum Pick<'a> {
-    There(EndpointSlot, &'a Member),
-    /// The endpoints have as many requests as they may have.
+    There(Picked<'a>),
+    /// The endpoints have as many requests or connections as they may have.
     Full,
+    /// All endpoints are out, and none is asked.
+    Closed,
     /// No endpoint is left.
     Nowhere,
+}
+
+/// An endpoint, and the way there.
+struct Picked<'a> {
+    place: EndpointSlot,
+    member: &'a Member,
+    way: Way,
+}
+
+enum Way {
+    /// A connection that is open already.
+    Warm(Channel),
+    /// A connection that is to be made.
+    New(Right),
 }
 
 impl Balanced {
@@ -94,6 +130,7 @@ impl Balanced {
                 None => Rc::new(RetryBudget::new(&balancing.retries)),
             },
             candidates: RefCell::new(Vec::with_capacity(members.len())),
+            giving_up: RefCell::default(),
             members,
             state,
         }
@@ -130,18 +167,21 @@ impl Balanced {
         loop {
             // None overtakes those that wait.
             let is_behind = tried.is_empty() && self.is_queued();
-            let picked = if is_behind { Pick::Full } else { self.pick(call.key, &tried) };
-            let (place, member) = match picked {
-                Pick::There(place, member) => (place, member),
+            let picked = if is_behind { Pick::Full } else { self.pick(call.key, &tried, is_fresh) };
+            let Picked { place, member, way } = match picked {
+                Pick::There(picked) => picked,
                 // A request that was asked already holds a place: it does not wait for a second
                 // one.
                 Pick::Full if !tried.is_empty() => {
                     return give_up(fallback, failure.unwrap_or_else(|| self.nowhere()));
                 }
-                Pick::Full => match self.wait(call.key, &tried).await {
+                Pick::Full => match self.wait(call, is_fresh).await {
                     Ok(found) => found,
                     Err(busy) => return give_up(fallback, failure.unwrap_or(busy)),
                 },
+                Pick::Closed => {
+                    return give_up(fallback, failure.unwrap_or_else(|| self.closed()));
+                }
                 Pick::Nowhere => {
                     return give_up(fallback, failure.unwrap_or_else(|| self.nowhere()));
                 }
@@ -150,12 +190,12 @@ impl Balanced {
             if call.asked.replace(Some(at)).is_none() && self.has_queue() {
                 (call.begin)();
             }
-            let warm = if is_fresh { None } else { pool.warm() };
-            let channel = match warm {
-                Some(channel) => channel,
-                None => match pool.open(purpose, is_fresh).await {
+            let channel = match way {
+                Way::Warm(channel) => channel,
+                Way::New(right) => match pool.open(purpose, is_fresh, right).await {
                     Ok(channel) => channel,
-                    Err(fault) => {
+                    Err(NotOpened::Unshared) => continue,
+                    Err(NotOpened::Failed(fault)) => {
                         place.failed();
                         self.state.note_unreachable(at);
                         member.rests_until_ms.set(now_ms().saturating_add(REST_MS));
@@ -176,6 +216,8 @@ impl Balanced {
                     let status = reply.head.status.as_u16();
                     if balancing.ejection.statuses.contains(&status) {
                         place.failed();
+                    } else {
+                        place.is_answered();
                     }
                     reply.body.hold(place);
                     if balancing.retries.statuses.contains(&status)
@@ -252,6 +294,14 @@ impl Balanced {
         }
     }
 
+    /// All endpoints are out, and none is asked.
+    fn closed(&self) -> UpstreamError {
+        UpstreamError::CircuitOpen {
+            upstream: self.state.name().to_owned(),
+            retry_after: self.state.returns_in(now_ms()),
+        }
+    }
+
     /// Whether requests may have to wait before an endpoint is asked.
     pub(super) fn has_queue(&self) -> bool {
         self.state.balancing().limits.queue > 0
@@ -263,30 +313,47 @@ impl Balanced {
     }
 
     /// Waits for its turn.
-    async fn wait(
-        &self,
-        key: Option<u64>,
-        tried: &[usize],
-    ) -> Result<(EndpointSlot, &Member), UpstreamError> {
+    async fn wait(&self, call: &Call<'_>, is_fresh: bool) -> Result<Picked<'_>, UpstreamError> {
         let limits = self.state.balancing().limits;
-        let take = || match self.pick(key, tried) {
-            Pick::There(place, member) => Some((place, member)),
-            Pick::Full | Pick::Nowhere => None,
+        let take = || match self.pick(call.key, &[], is_fresh) {
+            Pick::There(picked) => Some(Ok(picked)),
+            Pick::Closed => Some(Err(self.closed())),
+            Pick::Nowhere => Some(Err(self.nowhere())),
+            Pick::Full => {
+                if limits.most_connections > 0 {
+                    // Another worker may have one that is idle.
+                    self.state.connection_wanted.notify_waiters();
+                }
+                None
+            }
         };
-        let found = self.state.queue.wait(limits.queue, limits.queue_timeout, take).await;
-        found.map_err(|why| UpstreamError::Busy {
-            upstream: self.state.name().to_owned(),
-            reason: match why {
-                NoPlace::Full => "its endpoints have max_requests, and its queue is full",
-                NoPlace::TimedOut => "its endpoints had max_requests for queue_timeout",
-            },
+        let queue = &self.state.queue;
+        let waits = queue.wait(limits.queue, limits.queue_timeout, call.has_finished, take);
+        waits.await.unwrap_or_else(|why| {
+            Err(UpstreamError::Busy {
+                upstream: self.state.name().to_owned(),
+                reason: match (why, limits.most_connections) {
+                    (NoPlace::Full, 0) => "its endpoints have max_requests, and its queue is full",
+                    (NoPlace::Full, _) => {
+                        "its endpoints have max_requests or max_connections, and its queue is full"
+                    }
+                    (NoPlace::TimedOut, 0) => "its endpoints had max_requests for queue_timeout",
+                    (NoPlace::TimedOut, _) => {
+                        "its endpoints had max_requests or max_connections for queue_timeout"
+                    }
+                    (NoPlace::Left, _) => {
+                        "its endpoints are full, and the client has closed its sending side"
+                    }
+                },
+            })
         })
     }
 
-    /// An endpoint for a request, and its place there.
-    fn pick(&self, key: Option<u64>, tried: &[usize]) -> Pick<'_> {
-        let limits = self.state.balancing().limits;
-        let counts = *self.policy() == Policy::LeastRequests;
+    /// An endpoint for a request, its place there and the way; `is_fresh`: on a new connection.
+    fn pick(&self, key: Option<u64>, tried: &[usize], is_fresh: bool) -> Pick<'_> {
+        let Balancing { limits, has_circuit, .. } = self.state.balancing();
+        // Its end tells those that wait, also where a connection has become free.
+        let counts = *self.policy() == Policy::LeastRequests || limits.most_connections > 0;
         let mut candidates = self.candidates.borrow_mut();
         let mut now = None;
         let mut is_any = false;
@@ -315,17 +382,70 @@ impl Balanced {
             }
         }
         if !is_any {
-            return Pick::Nowhere;
+            let has_other =
+                |(at, member): (usize, &Member)| !member.is_draining && !tried.contains(&at);
+            let has_others = self.members.iter().enumerate().any(has_other);
+            return if *has_circuit && has_others { Pick::Closed } else { Pick::Nowhere };
         }
         while let Some(at) = self.balancer.choose(&candidates, key) {
             if let Some(member) = self.members.get(at)
                 && let Some(place) = EndpointSlot::take(&member.seat, limits.most, counts)
             {
-                return Pick::There(place, member);
+                match self.way_to(member, is_fresh) {
+                    Some(way) => return Pick::There(Picked { place, member, way }),
+                    None => place.give_back(),
+                }
             }
             candidates.retain(|candidate| candidate.at != at);
         }
         Pick::Full
+    }
+
+    /// The way to an endpoint; `None`: it has as many connections as it may have, and none of this
+    /// worker's is free.
+    fn way_to(&self, member: &Member, is_fresh: bool) -> Option<Way> {
+        let warm = if is_fresh { None } else { member.pool.warm() };
+        if let Some(channel) = warm {
+            return Some(Way::Warm(channel));
+        }
+        let most = self.state.balancing().limits.most_connections;
+        if most == 0 {
+            return Some(Way::New(Right::Any));
+        }
+        self.begin_giving_up_idle();
+        if !is_fresh && member.pool.is_connecting() {
+            return Some(Way::New(Right::Shared));
+        }
+        let take = || ConnectionPlace::take(&member.seat, most);
+        // One that serves no purpose for this request makes room.
+        let place = take().or_else(|| member.pool.close_idle().then(take).flatten());
+        place.map(|place| Way::New(Right::Place(place)))
+    }
+
+    /// From now on, connections of this worker that are idle are closed when a request of another
+    /// one waits for a connection.
+    fn begin_giving_up_idle(&self) {
+        let mut giving_up = self.giving_up.borrow_mut();
+        if giving_up.is_some() {
+            return;
+        }
+        let state = Arc::clone(&self.state);
+        let members: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| (Rc::downgrade(&member.pool), Arc::clone(&member.state)))
+            .collect();
+        let task = tokio::task::spawn_local(async move {
+            loop {
+                state.connection_wanted.notified().await;
+                for (pool, endpoint) in &members {
+                    if let Some(pool) = pool.upgrade() {
+                        give_up_idle(&state, endpoint, &pool);
+                    }
+                }
+            }
+        });
+        *giving_up = Some(EndedOnDrop(task.abort_handle()));
     }
 
     fn is_in(
@@ -336,7 +456,10 @@ impl Balanced {
         now: &mut Option<u64>,
     ) -> bool {
         if class == Class::Any {
-            return true;
+            let has_circuit = self.state.balancing().has_circuit;
+            return !has_circuit
+                || member.state.is_plain()
+                || !member.state.is_closed(*now.get_or_insert_with(now_ms));
         }
         let part = self.part(member, now);
         if part == 0.0 || part >= 1.0 || class == Class::Returning {
@@ -372,6 +495,11 @@ impl Balanced {
         self.members.iter().for_each(|member| member.pool.sweep(idle_timeout));
         self.budget.tick();
         self.state.tidy(now_ms());
+        if self.state.balancing().limits.most_connections > 0 {
+            for member in &self.members {
+                give_up_idle(&self.state, &member.state, &member.pool);
+            }
+        }
         // An endpoint may have returned: no place that is given up tells those that wait.
         self.state.queue.wake();
     }

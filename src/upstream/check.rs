@@ -7,7 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
 
 use super::health::{UpstreamState, now_ms};
-use super::pool::Pool;
+use super::pool::{Pool, Right};
 use super::{HealthCheck, OwnFields, Purpose, RequestBody};
 
 /// Begins the checks of an upstream that are due. Each is a task of its own, on this thread, which
@@ -35,10 +35,10 @@ async fn ask(state: &UpstreamState, at: usize, check: &HealthCheck) -> Result<()
     let Some(endpoint) = settings.endpoints.get(at) else { return Ok(()) };
     let pool = Rc::new(Pool::new(endpoint, settings));
     let asked = async {
-        let channel = pool.open(Purpose::Response, true).await;
+        let channel = pool.open(Purpose::Response, true, Right::Any).await;
         let channel = channel.map_err(|fault| {
             state.note_unreachable(at);
-            fault.to_string()
+            fault.fault().to_string()
         })?;
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = Uri::from(check.path.clone());

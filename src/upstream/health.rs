@@ -2,11 +2,13 @@
 //! where a request passes.
 //!
 //! ```text
-//! in ─ failures in a row ─→ out ─ its time is over ─→ returning ─→ in
-//!  ↑                         ↑                         │    │
-//!  └─────────────────────────┼──── slow_return is over ┘    │
-//!                            └──── one failure ─────────────┘
+//! in ─ failures in a row ─→ out ─ its time is over ─→ unproven ─ an answer ─→ returning ─→ in
+//!  ↑                         ↑                            │                     │    │
+//!  └─────────────────────────┼────────────────────────────┼─ slow_return is over┘    │
+//!                            └──────── one failure ───────┴──────────────────────────┘
 //! ```
+//!
+//! While it is unproven, an endpoint has one request at a time.
 //!
 //! Health checks put an endpoint out and back in beside that. Times are milliseconds since
 //! the process first asked, as an argument: see [`now_ms`].
@@ -14,6 +16,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::balance::key_of;
 use super::dns::Unresolved;
@@ -54,8 +58,14 @@ pub(super) struct EndpointState {
     times: AtomicU32,
     /// Whether its health checks fail.
     is_unwell: AtomicBool,
+    /// Whether it has not answered since it was put out.
+    is_unproven: AtomicBool,
+    /// Whether a request is under way that shows whether it is back.
+    is_probed: AtomicBool,
     /// Requests under way, where they are counted.
     pub(super) in_flight: AtomicU32,
+    /// Connections, where they are counted.
+    pub(super) connections: AtomicU32,
     ejections: AtomicU64,
     checks: Checks,
 }
@@ -79,7 +89,10 @@ impl EndpointState {
             last_span_ms: AtomicU64::new(0),
             times: AtomicU32::new(0),
             is_unwell: AtomicBool::new(false),
+            is_unproven: AtomicBool::new(false),
+            is_probed: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             checks: Checks::default(),
         }
@@ -94,10 +107,42 @@ impl EndpointState {
         now_ms < self.out_until_ms.load(Ordering::Relaxed)
     }
 
+    /// Whether it is out, or has the one request that it may have until it has answered.
+    pub(super) fn is_closed(&self, now_ms: u64) -> bool {
+        self.is_unwell.load(Ordering::Relaxed) || self.is_ejected(now_ms) || self.is_being_probed()
+    }
+
+    fn is_being_probed(&self) -> bool {
+        self.is_unproven.load(Ordering::Relaxed) && self.is_probed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the request that begins is the one that shows whether it is back.
+    pub(super) fn begin_probe(&self) -> bool {
+        self.is_unproven.load(Ordering::Relaxed) && !self.is_probed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn end_probe(&self) {
+        self.is_probed.store(false, Ordering::Relaxed);
+    }
+
+    /// In how many milliseconds it may be asked again.
+    fn returns_in(&self, check_every: u64, now_ms: u64) -> u64 {
+        let until = self.out_until_ms.load(Ordering::Relaxed);
+        let check = if self.is_unwell.load(Ordering::Relaxed) { check_every } else { 0 };
+        until.saturating_sub(now_ms).max(check)
+    }
+
+    /// Nothing that failed counts any more.
+    fn forget_failures(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.is_unproven.store(false, Ordering::Relaxed);
+        self.out_until_ms.store(0, Ordering::Relaxed);
+    }
+
     /// The part of its share that it gets, 0 to 1; 0: it is out.
     pub(super) fn part(&self, slow_return: Duration, now_ms: u64) -> f64 {
         let until = self.out_until_ms.load(Ordering::Relaxed);
-        if self.is_unwell.load(Ordering::Relaxed) || now_ms < until {
+        if self.is_closed(now_ms) {
             return 0.0;
         }
         let whole = in_ms(slow_return);
@@ -123,6 +168,8 @@ pub struct UpstreamState {
     pub(super) endpoints: Vec<Arc<EndpointState>>,
     /// Requests that wait for their turn. It outlives a reload.
     pub(super) queue: Arc<Queue>,
+    /// A request found no connection, and none may be made.
+    pub(super) connection_wanted: Arc<Notify>,
     /// Requests that were sent again.
     retries: Arc<AtomicU64>,
     /// Held while an endpoint is put out, so that two at once do not leave too few.
@@ -173,6 +220,10 @@ impl UpstreamState {
                 state.is_unwell.store(false, Ordering::Relaxed);
             }
         }
+        if balancing.ejection.failures == 0 {
+            // None is put out any more, and so none stays out.
+            endpoints.iter().for_each(|state| state.forget_failures());
+        }
         Some(Arc::new(Self {
             name: Arc::clone(name),
             settings,
@@ -181,6 +232,8 @@ impl UpstreamState {
             answers: answers.clone(),
             endpoints,
             queue: before.map_or_else(Arc::default, |before| Arc::clone(&before.queue)),
+            connection_wanted: before
+                .map_or_else(Arc::default, |before| Arc::clone(&before.connection_wanted)),
             retries: before.map_or_else(Arc::default, |before| Arc::clone(&before.retries)),
             ejecting: Mutex::new(()),
         }))
@@ -223,17 +276,29 @@ impl UpstreamState {
         self.unresolved.first()
     }
 
+    /// In how long the first endpoint that is out may be asked again.
+    pub(super) fn returns_in(&self, now_ms: u64) -> Duration {
+        let check_every = self.balancing.health_check.as_ref().map_or(0, |c| in_ms(c.interval));
+        let serving = self.endpoints.iter().zip(&self.balancing.shares);
+        let serving = serving.filter(|(_, share)| !share.is_draining);
+        let soonest = serving.map(|(state, _)| state.returns_in(check_every, now_ms)).min();
+        Duration::from_millis(soonest.unwrap_or_default())
+    }
+
     /// A request was sent again.
     pub(super) fn note_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An endpoint answered a request to its end.
-    pub(super) fn note_success(&self, at: usize) {
-        if let Some(state) = self.endpoints.get(at)
-            && state.failures.load(Ordering::Relaxed) != 0
-        {
+    /// An endpoint answered a request. The clock is read only where something depends on it.
+    pub(super) fn note_success(&self, at: usize, now_ms: impl FnOnce() -> u64) {
+        let Some(state) = self.endpoints.get(at) else { return };
+        if state.failures.load(Ordering::Relaxed) != 0 {
             state.failures.store(0, Ordering::Relaxed);
+        }
+        // What began before it was put out says nothing of how it is now.
+        if state.is_unproven.load(Ordering::Relaxed) && !state.is_ejected(now_ms()) {
+            state.is_unproven.store(false, Ordering::Relaxed);
         }
     }
 
@@ -248,7 +313,8 @@ impl UpstreamState {
         let in_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = state.out_until_ms.load(Ordering::Relaxed);
         let is_returning = until > 0 && now_ms.saturating_sub(until) < in_ms(ejection.slow_return);
-        if in_row >= ejection.failures || is_returning {
+        let is_unproven = state.is_unproven.load(Ordering::Relaxed);
+        if in_row >= ejection.failures || is_returning || is_unproven {
             self.eject(at, state, now_ms);
         }
     }
@@ -263,7 +329,8 @@ impl UpstreamState {
         }
         let serving = || self.endpoints.iter().enumerate().filter(|(at, _)| !is_draining(*at));
         let out = serving().filter(|(_, state)| state.is_ejected(now_ms)).count();
-        let most = serving().count() * usize::try_from(ejection.most_percent).unwrap_or(100) / 100;
+        let percent = if self.balancing.has_circuit { 100 } else { ejection.most_percent };
+        let most = serving().count() * usize::try_from(percent).unwrap_or(100) / 100;
         if out >= most {
             return;
         }
@@ -276,6 +343,7 @@ impl UpstreamState {
         state.last_span_ms.store(span, Ordering::Relaxed);
         state.failures.store(0, Ordering::Relaxed);
         state.ejections.fetch_add(1, Ordering::Relaxed);
+        state.is_unproven.store(true, Ordering::Relaxed);
         state.out_until_ms.store(now_ms.saturating_add(span), Ordering::Relaxed);
         tracing::warn!(
             upstream = &*self.name,
@@ -283,6 +351,10 @@ impl UpstreamState {
             milliseconds = span,
             "an endpoint fails: it gets no requests for a while"
         );
+        if self.balancing.has_circuit {
+            // Those that wait need not wait for it.
+            self.queue.wake();
+        }
     }
 
     /// Forgets ejections that are over, so that the clock need not be read for them. To be called
@@ -299,7 +371,9 @@ impl UpstreamState {
             }
             let slow_return = in_ms(self.balancing.ejection.slow_return);
             let last = state.last_span_ms.load(Ordering::Relaxed);
-            if now_ms > until.saturating_add(slow_return).saturating_add(last) {
+            // One that has not answered meanwhile is still to be tried by a single request.
+            let is_unproven = state.is_unproven.load(Ordering::Relaxed);
+            if !is_unproven && now_ms > until.saturating_add(slow_return).saturating_add(last) {
                 // Unless it has been put out meanwhile.
                 let _ = state.out_until_ms.compare_exchange(
                     until,
@@ -361,11 +435,13 @@ impl UpstreamState {
     #[must_use]
     pub fn gauges(&self) -> UpstreamGauges {
         let now = now_ms();
+        let has_limit = self.balancing.limits.most_connections > 0;
         let endpoint = |state: &Arc<EndpointState>| EndpointGauges {
             name: state.name.clone(),
             is_up: !state.is_unwell.load(Ordering::Relaxed) && !state.is_ejected(now),
             is_ejected: state.is_ejected(now),
             ejections: state.ejections.load(Ordering::Relaxed),
+            connections: has_limit.then(|| state.connections.load(Ordering::Relaxed)),
         };
         UpstreamGauges {
             name: Arc::clone(&self.name),

@@ -22,7 +22,10 @@ use hyper_util::rt::TokioIo;
 
 use super::UpstreamStream;
 use super::socket::{Shared, Socket};
-use super::{ExchangeFault, OwnFields, Purpose, RequestBody, ResponseHeadLimits, UpstreamTunnel};
+use super::{
+    ConnectionPlace, ExchangeFault, OwnFields, Purpose, RequestBody, ResponseHeadLimits,
+    UpstreamTunnel,
+};
 use crate::wire::fields::HYPERS_LINES;
 
 pub(super) struct Http1 {
@@ -31,6 +34,8 @@ pub(super) struct Http1 {
     shared: Rc<Shared>,
     is_reused: bool,
     idle_since: Instant,
+    /// Given back when the connection is closed.
+    place: Option<ConnectionPlace>,
     /// How long it may be idle, if the server said so.
     idle_limit: Option<Duration>,
 }
@@ -62,6 +67,7 @@ impl Http1 {
     pub(super) async fn open(
         stream: UpstreamStream,
         limits: ResponseHeadLimits,
+        place: Option<ConnectionPlace>,
     ) -> Result<Box<Self>, ExchangeFault> {
         let (socket, shared) = Socket::new(stream);
         let mut builder = Builder::new();
@@ -76,6 +82,7 @@ impl Http1 {
             shared,
             is_reused: false,
             idle_since: Instant::now(),
+            place,
             idle_limit: None,
         }))
     }
@@ -206,7 +213,7 @@ impl Http1 {
         let parts = self.wire.connection.into_parts();
         drop(parts.io);
         let stream = Rc::into_inner(self.shared)?.into_stream();
-        Some(UpstreamTunnel { stream, early: parts.read_buf, place: None })
+        Some(UpstreamTunnel { stream, early: parts.read_buf, place: None, connection: self.place })
     }
 }
 
@@ -251,6 +258,17 @@ impl IdleConnections {
     pub(super) fn retire(&self) {
         self.most.set(0);
         self.connections.borrow_mut().clear();
+    }
+
+    /// Closes the one that was used the longest ago; whether there was one.
+    pub(super) fn close_oldest(&self) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        let is_there = !connections.is_empty();
+        let oldest = is_there.then(|| connections.remove(0));
+        // Its place is another one's at once.
+        drop(connections);
+        drop(oldest);
+        is_there
     }
 
     /// Closes what is no longer usable.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::UpstreamStream;
 use super::http1::Failed;
 use super::socket::{Arrivals, Http2Socket};
-use super::{ExchangeFault, OwnFields, RequestBody, ResponseHeadLimits};
+use super::{ConnectionPlace, ExchangeFault, OwnFields, RequestBody, ResponseHeadLimits};
 use crate::wire::local_exec::LocalExec;
 
 /// The connections to one endpoint.
@@ -79,6 +79,7 @@ impl Sessions {
         &self,
         stream: UpstreamStream,
         limits: ResponseHeadLimits,
+        place: Option<ConnectionPlace>,
     ) -> Result<Session, ExchangeFault> {
         let mut builder = Builder::new(LocalExec);
         builder
@@ -98,11 +99,31 @@ impl Sessions {
             idle_since: Cell::new(Instant::now()),
         });
         let (settled, has_settled) = oneshot::channel();
-        tokio::task::spawn_local(drive(connection, arrivals, Rc::clone(&facts), settled));
+        tokio::task::spawn_local({
+            let facts = Rc::clone(&facts);
+            async move {
+                drive(connection, arrivals, facts, settled).await;
+                drop(place);
+            }
+        });
         has_settled.await.map_err(|_| ExchangeFault::Closed)??;
         let session = Session { sender, facts };
         self.all.borrow_mut().push(session.clone());
         Ok(session)
+    }
+
+    /// Whether a connection is being made that others may share.
+    pub(super) fn are_connecting(&self) -> bool {
+        self.connecting.try_lock().is_err()
+    }
+
+    /// Closes one that carries nothing; whether there was one.
+    pub(super) fn close_idle(&self) -> bool {
+        let mut all = self.all.borrow_mut();
+        let found = all.iter().position(|session| session.facts.open.get() == 0);
+        let closed = found.map(|at| all.swap_remove(at));
+        drop(all);
+        closed.is_some()
     }
 
     /// Forgets the connections that are over, and closes those that have carried nothing for

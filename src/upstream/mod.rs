@@ -44,6 +44,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -52,7 +53,7 @@ use http_body::{Body, Frame, SizeHint};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use http1::finish_head;
 
-pub use admission::EndpointSlot;
+pub use admission::{ConnectionPlace, EndpointSlot};
 pub use balance::key_of;
 pub use check::begin_checks;
 pub use dns::{Answers, DnsSettings, NameWatch};
@@ -93,19 +94,23 @@ pub struct Call<'a> {
     asked: Cell<Option<usize>>,
     /// Called when the first endpoint is about to be asked: waiting in the queue is over.
     begin: &'a dyn Fn(),
+    /// Whether the client has closed its sending side: then it does not wait in the queue.
+    has_finished: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Call<'a> {
     /// With keyward's own fields; `key`: what decides which endpoint is asked, where one does (see
     /// [`key_of`]). `begin` is called when the first endpoint of an upstream that
-    /// [has a queue](Upstream::has_queue) is about to be asked.
+    /// [has a queue](Upstream::has_queue) is about to be asked. `has_finished`: whether the client
+    /// has closed its sending side; whatever makes that so wakes the task that sends.
     pub fn new(
         purpose: Purpose,
         own: &'a dyn OwnFields,
         key: Option<u64>,
         begin: &'a dyn Fn(),
+        has_finished: &'a dyn Fn() -> bool,
     ) -> Self {
-        Self { purpose, own, key, asked: Cell::new(None), begin }
+        Self { purpose, own, key, asked: Cell::new(None), begin, has_finished }
     }
 }
 
@@ -202,6 +207,8 @@ pub struct UpstreamTunnel {
     pub early: Bytes,
     /// Its place at the endpoint, where places are counted.
     pub place: Option<EndpointSlot>,
+    /// Its place among the connections to the endpoint, where those are counted.
+    pub connection: Option<ConnectionPlace>,
 }
 
 /// Why a request got no response. Nothing of it is told to a client but that the upstream failed.
@@ -234,6 +241,14 @@ pub enum UpstreamError {
         upstream: String,
         /// Which limit it is.
         reason: &'static str,
+    },
+    /// All endpoints are out because they failed: the request was not sent.
+    #[error("the endpoints of the upstream {upstream:?} fail: its circuit is open")]
+    CircuitOpen {
+        /// Its name.
+        upstream: String,
+        /// When the first of them is tried again.
+        retry_after: Duration,
     },
 }
 

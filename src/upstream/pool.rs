@@ -12,8 +12,8 @@ use super::connect::{Connected, Connector};
 use super::http1::{self, Failed, Http1, IdleConnections};
 use super::http2::{self, Session, Sessions};
 use super::{
-    Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody, RequestBody,
-    ResponseHeadLimits, UpstreamError, UpstreamSettings,
+    ConnectionPlace, Endpoint, ExchangeFault, OwnFields, Protocol, Purpose, Reply, ReplyBody,
+    RequestBody, ResponseHeadLimits, UpstreamError, UpstreamSettings,
 };
 
 /// The connections to one endpoint.
@@ -31,6 +31,38 @@ pub(super) struct Pool {
 pub(super) enum Channel {
     Http1(Box<Http1>),
     Http2(Session),
+}
+
+/// What permits to make a connection.
+pub(super) enum Right {
+    /// There may be any number.
+    Any,
+    Place(ConnectionPlace),
+    /// Nothing: one that is being made may be shared.
+    Shared,
+}
+
+/// Why there is no connection.
+pub(super) enum NotOpened {
+    Failed(UpstreamError),
+    /// The one that was being made cannot be shared after all.
+    Unshared,
+}
+
+impl From<UpstreamError> for NotOpened {
+    fn from(fault: UpstreamError) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl NotOpened {
+    /// As a failure, for those that may make any connection.
+    pub(super) fn fault(self) -> UpstreamError {
+        match self {
+            Self::Failed(fault) => fault,
+            Self::Unshared => UpstreamError::nowhere(),
+        }
+    }
 }
 
 impl Channel {
@@ -72,11 +104,23 @@ impl Pool {
         self.idle.take().map(Channel::Http1)
     }
 
+    /// Whether a connection is being made that a request may share.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.speaks_http2.get() && self.sessions.are_connecting()
+    }
+
+    /// Closes one connection that carries nothing; whether there was one.
+    pub(super) fn close_idle(&self) -> bool {
+        self.idle.close_oldest() || self.sessions.close_idle()
+    }
+
+    /// A new connection, or one that was made for another request meanwhile.
     pub(super) async fn open(
         &self,
         purpose: Purpose,
         is_fresh: bool,
-    ) -> Result<Channel, UpstreamError> {
+        right: Right,
+    ) -> Result<Channel, NotOpened> {
         let _connecting = if purpose == Purpose::Response && self.speaks_http2.get() {
             let lock = self.sessions.connecting.lock().await;
             // Made by the holder of the lock before.
@@ -87,6 +131,12 @@ impl Pool {
         } else {
             None
         };
+        let place = match right {
+            Right::Any => None,
+            Right::Place(place) => Some(place),
+            // The one that was being made has come to nothing, or is full already.
+            Right::Shared => return Err(NotOpened::Unshared),
+        };
         let connected = match purpose {
             Purpose::Switch => self.connector.connect_http1().await,
             Purpose::Response => self.connector.connect().await,
@@ -96,14 +146,14 @@ impl Pool {
         let begun = if is_http2 {
             self.speaks_http2.set(true);
             // A server that says nothing has not been connected to.
-            let opening = self.sessions.open(stream, self.limits);
+            let opening = self.sessions.open(stream, self.limits, place);
             let opened = tokio::time::timeout(self.connect_timeout, opening).await;
             let nothing_came = |_| UpstreamError::ConnectTimeout(self.name());
             opened.map_err(nothing_came)?.map(Channel::Http2)
         } else {
-            Http1::open(stream, self.limits).await.map(Channel::Http1)
+            Http1::open(stream, self.limits, place).await.map(Channel::Http1)
         };
-        begun.map_err(|cause| self.broken(cause))
+        Ok(begun.map_err(|cause| self.broken(cause))?)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

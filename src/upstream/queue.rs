@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ pub(super) enum NoPlace {
     Full,
     /// It has waited for as long as it may.
     TimedOut,
+    /// It is not waited for any more.
+    Left,
 }
 
 /// Counts one that waits.
@@ -48,7 +51,7 @@ impl Queue {
     }
 
     /// Waits behind the others until `take` finds a place; at most `most` wait, each for
-    /// `timeout`.
+    /// `timeout`, and none that `has_left`. Whatever makes that so wakes the task that waits.
     ///
     /// # Cancel safety
     ///
@@ -57,6 +60,7 @@ impl Queue {
         &self,
         most: u32,
         timeout: Duration,
+        has_left: &dyn Fn() -> bool,
         mut take: impl FnMut() -> Option<T>,
     ) -> Result<T, NoPlace> {
         let add = |count: u32| if count < most { count.checked_add(1) } else { None };
@@ -76,7 +80,13 @@ impl Queue {
                 is_first = true;
             }
         };
-        tokio::time::timeout(timeout, turn).await.map_err(|_| NoPlace::TimedOut)
+        let mut turn = pin!(tokio::time::timeout(timeout, turn));
+        std::future::poll_fn(|cx| match turn.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|_| NoPlace::TimedOut)),
+            Poll::Pending if has_left() => Poll::Ready(Err(NoPlace::Left)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 }
 
@@ -107,7 +117,7 @@ mod tests {
         let (queue, places) = (Queue::default(), Places(Cell::new(0)));
         let order = std::cell::RefCell::new(Vec::new());
         let wait = async |name: u32| {
-            let got = queue.wait(3, Duration::from_secs(10), || places.take()).await;
+            let got = queue.wait(3, Duration::from_secs(10), &|| false, || places.take()).await;
             order.borrow_mut().push(name);
             got
         };
@@ -126,7 +136,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn one_more_than_may_wait_is_refused_and_none_waits_for_longer_than_it_may() {
         let queue = Queue::default();
-        let wait = || queue.wait(1, Duration::from_millis(50), || None::<()>);
+        let wait = || queue.wait(1, Duration::from_millis(50), &|| false, || None::<()>);
         let (first, second) = tokio::join!(wait(), wait());
         assert_eq!((first, second), (Err(NoPlace::TimedOut), Err(NoPlace::Full)));
         assert_eq!(queue.waiting(), 0);
@@ -135,7 +145,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn one_that_leaves_the_queue_hands_its_turn_on() {
         let (queue, places) = (Queue::default(), Places(Cell::new(0)));
-        let wait = || queue.wait(2, Duration::from_secs(10), || places.take());
+        let wait = || queue.wait(2, Duration::from_secs(10), &|| false, || places.take());
         let mut leaving = Box::pin(wait());
         let second = async {
             std::future::poll_fn(|cx| {
@@ -159,7 +169,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn places_that_become_free_at_once_are_all_taken() {
         let (queue, places) = (Queue::default(), Places(Cell::new(0)));
-        let wait = || queue.wait(9, Duration::from_secs(10), || places.take());
+        let wait = || queue.wait(9, Duration::from_secs(10), &|| false, || places.take());
         let free = async {
             tokio::task::yield_now().await;
             places.0.set(3);
@@ -167,5 +177,20 @@ mod tests {
         };
         let (one, two, three, ()) = tokio::join!(wait(), wait(), wait(), free);
         assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_that_is_not_waited_for_any_more_leaves_the_queue() {
+        let queue = Queue::default();
+        let has_left = Cell::new(false);
+        let has_left_by_now = || has_left.get();
+        let wait = queue.wait(1, Duration::from_secs(10), &has_left_by_now, || None::<()>);
+        let leave = async {
+            assert_eq!(queue.waiting(), 1);
+            has_left.set(true);
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(tokio::join!(wait, leave).0, Err(NoPlace::Left));
+        assert_eq!(queue.waiting(), 0);
     }
 }

@@ -8,7 +8,7 @@ use http::Request;
 
 use super::balanced::Balanced;
 use super::health::UpstreamState;
-use super::pool::Pool;
+use super::pool::{NotOpened, Pool, Right};
 use super::retry::{MOST_ATTEMPTS, Repeat};
 use super::{Call, HashBy, Policy, Purpose, Reply, RequestBody, UpstreamError, UpstreamSettings};
 
@@ -161,7 +161,10 @@ async fn send_to(
         let channel = match warm {
             Some(channel) => channel,
             // Boxed, as it is rare and large.
-            None => Box::pin(pool.open(purpose, is_fresh)).await?,
+            None => {
+                let opened = Box::pin(pool.open(purpose, is_fresh, Right::Any)).await;
+                opened.map_err(NotOpened::fault)?
+            }
         };
         let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
         attempts += 1;

@@ -32,6 +32,14 @@ pub struct UpstreamSettings {
     pub balancing: Option<Arc<Balancing>>,
 }
 
+impl RequestLimits {
+    /// Whether requests may have to wait.
+    #[must_use]
+    pub fn are_set(&self) -> bool {
+        self.most > 0 || self.most_connections > 0
+    }
+}
+
 impl UpstreamSettings {
     /// Whether connections to an endpoint that both have are made and kept alike.
     pub(super) fn connects_like(&self, other: &Self) -> bool {
@@ -97,8 +105,10 @@ pub struct Balancing {
     pub retries: Retries,
     /// How servers are asked how they are; `None`: they are not.
     pub health_check: Option<HealthCheck>,
-    /// How many requests a server has at a time.
+    /// How many requests and connections a server has at a time.
     pub limits: RequestLimits,
+    /// Whether requests are refused at once while all servers are out. Then all may be put out.
+    pub has_circuit: bool,
 }
 
 /// How much of the requests a server gets.
@@ -175,11 +185,13 @@ pub struct HealthCheck {
     pub statuses: Vec<u16>,
 }
 
-/// How many requests a server has at a time, and how many wait.
+/// How many requests and connections a server has at a time, and how many requests wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Requests under way, per server and for all workers together; 0: any number.
     pub most: u32,
+    /// Connections, idle ones included, per server and for all workers together; 0: any number.
+    pub most_connections: u32,
     /// Requests that wait until a server has fewer.
     pub queue: u32,
     /// How long one waits.

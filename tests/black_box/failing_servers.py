@@ -138,7 +138,7 @@ class Checks:
     def lines(self):
         """What the access log has of refusals, a word each."""
         text = (self.front.room / "access.log").read_text(errors="replace")
-        return re.findall(r"\b(upstream_[a-z]+)\b", text)
+        return re.findall(r"\b(upstream_[a-z]+|circuit_open)\b", text)
 
     def get(self, path):
         connection = http.client.HTTPConnection("127.0.0.1", self.front.clear, timeout=30)
@@ -255,10 +255,29 @@ class Checks:
                         cut += 1
                 assert 3 <= cut <= 7, f"{cut} of 10 are Node's"
 
+    def all_die(self):
+        """Where all die, the circuit opens: 503 at once, with a time; when one is back, so are the
+        answers.
+        """
+        one, two = self.pair()
+        further = 'circuit = true\nejection = { failures = 3, for = "2s", slow_return = "1s" }'
+        with one, two, self.keyward((one.port, two.port), further):
+            assert self.get("/x")[0] == 200
+            one.kill()
+            two.kill()
+            until("the circuit", lambda: self.get("/x")[0] == 503)
+            began = time.monotonic()
+            statuses = {self.get("/x")[0] for _ in range(20)}
+            assert 503 in statuses and statuses <= {502, 503}, statuses
+            assert time.monotonic() - began < 10
+            one.start()
+            until("an answer", lambda: self.get("/x") == (200, b"nginx"))
+
     def all(self):
         return (
             self.node_breaks_off,
             self.flaps,
+            self.all_die,
             self.stalls,
             self.dies_under_load,
         )

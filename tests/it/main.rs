@@ -24,13 +24,16 @@
 mod api;
 mod backup;
 mod balancing;
+mod blameless;
 mod body_limits;
 mod canary;
 mod change_without_loss;
+mod circuit;
 mod cli;
 mod client_address;
 mod concurrency;
 mod conditions;
+mod connection_bounds;
 mod connection_limit;
 mod cors;
 mod credentials;

@@ -72,17 +72,40 @@ fn balancing(
     if !servers.is_empty() && servers.iter().all(|server| server.draining) {
         spot.fault("endpoints", "\"endpoints\": all are \"draining\": requests could go nowhere");
     }
-    if keys.max_requests == 0 {
+    let limits = RequestLimits {
+        most: keys.max_requests,
+        most_connections: keys.max_connections,
+        queue: keys.queue,
+        queue_timeout: keys.queue_timeout,
+    };
+    if !limits.are_set() {
         for key in ["queue", "queue_timeout"] {
             if spot.is_given(key) {
-                spot.fault(key, format!("{key:?} is of no use without \"max_requests\""));
+                let without = "without \"max_requests\" or \"max_connections\"";
+                spot.fault(key, format!("{key:?} is of no use {without}"));
             }
         }
     }
     let health_check = health_check(&keys.health_check);
+    if keys.circuit {
+        if keys.ejection.failures == 0 && health_check.is_none() {
+            spot.fault(
+                "circuit",
+                "\"circuit\" is of no use: without \"failures\" of \"ejection\" and without \
+                 \"health_check\" no endpoint is left out",
+            );
+        }
+        let below = format!("{path}.ejection");
+        let ejection = findings.table(&below);
+        if ejection.is_given("share") {
+            let words = "\"share\" is of no use with \"circuit\": all may be left out";
+            ejection.fault("share", words);
+        }
+    }
     // A name may have several addresses.
     let has_name = servers.iter().any(|server| server.url.as_ref().is_some_and(is_named));
-    if servers.len() < 2 && health_check.is_none() && keys.max_requests == 0 && !has_name {
+    let has_rules = health_check.is_some() || limits.are_set() || keys.circuit;
+    if servers.len() < 2 && !has_rules && !has_name {
         return None;
     }
     let share = |server: &EndpointKeys| EndpointShare {
@@ -110,11 +133,8 @@ fn balancing(
             statuses: keys.retries.statuses.clone(),
         },
         health_check,
-        limits: RequestLimits {
-            most: keys.max_requests,
-            queue: keys.queue,
-            queue_timeout: keys.queue_timeout,
-        },
+        limits,
+        has_circuit: keys.circuit,
     }))
 }
 

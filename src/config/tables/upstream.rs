@@ -27,8 +27,8 @@ settings! {
         /// What routes, logs and metrics call it.
         pub(crate) name: Option<Name> = NAME.required(),
         /// Its servers: `http://host:port` (without a port it is 80), `https://host:port` for TLS
-        /// (443), `unix:/path` for a Unix socket. A name stands for all of its addresses: each is an
-        /// endpoint of its own, with the keys of the name (see `[dns]`). A server that has other
+        /// (443), `unix:/path` for a Unix socket. A name stands for all of its addresses: each is
+        /// an endpoint of its own, with the keys of the name (see `[dns]`). A server that has other
         /// keys than its address is a table.
         pub(crate) endpoints: Option<Vec<EndpointKeys>> = filled(Server).unique().required(),
         /// Which endpoint a request goes to. `"round_robin"`: each in turn; `"least_requests"`: of
@@ -41,6 +41,10 @@ settings! {
         /// When an endpoint that fails gets no requests for a while, where there are several. It
         /// fails when it takes no connection, breaks an exchange or sends no response in time.
         pub(crate) ejection: EjectionKeys = table(),
+        /// `true`: an endpoint is left out also where it is the only one, and while all are left
+        /// out, requests are answered with 503 at once, instead of being tried in vain. `share` of
+        /// `ejection` plays no part then.
+        pub(crate) circuit: bool = boolean().or(false),
         /// How often a request is sent again to another endpoint, when the first one fails it: only
         /// GET, HEAD, OPTIONS, PUT and DELETE without a body. A request of which nothing was sent
         /// goes to another endpoint in any case.
@@ -50,6 +54,10 @@ settings! {
         /// Requests under way, and open WebSockets, per endpoint and for all workers together; `0`:
         /// any number. What is beyond it waits in the queue.
         pub(crate) max_requests: u32 = integer(0..=1_000_000).or(0),
+        /// Connections, idle ones and those of WebSockets included, per endpoint and for all
+        /// workers together; `0`: any number. A request that needs one more waits in the queue.
+        /// With HTTP/2, whose connections many requests share, choose at least one for each worker.
+        pub(crate) max_connections: u32 = integer(0..=1_000_000).or(0),
         /// Requests that wait until an endpoint has fewer, for all workers together; what is beyond
         /// it is answered with 503. `0`: none waits.
         pub(crate) queue: u32 = integer(0..=1_000_000).or(0),
@@ -91,8 +99,9 @@ settings! {
 }
 
 settings! {
-    /// When an endpoint that fails gets no requests for a while. It then returns slowly. Are all
-    /// endpoints out, all are tried.
+    /// When an endpoint that fails gets no requests for a while. It then gets a single request at a
+    /// time until it has answered one, and returns slowly. Are all endpoints out, all are tried,
+    /// unless there is a `circuit`.
     pub(crate) struct EjectionKeys {
         /// After so many failures in a row; `0`: never.
         pub(crate) failures: u32 = integer(0..=1000).or(5),
@@ -212,7 +221,10 @@ const HASH_BY: Text<HashBy> = Text {
         None if text == "subject" => Ok(HashBy::Subject),
         None => refused(),
         Some(name) => match HeaderName::try_from(name) {
-            Ok(name) => Ok(HashBy::Header(name)),
+            Ok(name) => match no_key(&name) {
+                Some(why) => Err(format!("{:?} {why}", name.as_str())),
+                None => Ok(HashBy::Header(name)),
+            },
             Err(_) => Err(format!("{name:?} is no name of a header")),
         },
     },
@@ -221,6 +233,25 @@ const HASH_BY: Text<HashBy> = Text {
         HashBy::Header(name) => format!("header:{name}"),
     },
 };
+
+/// Why a field cannot say which endpoint a request goes to, if it cannot.
+fn no_key(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        "authorization" | "proxy-authorization" => {
+            Some("changes with each token of a caller: write \"subject\"")
+        }
+        "cookie" => Some("has all cookies together, and changes with each of them"),
+        "host" => Some("chooses the route, and is the same for most of its requests"),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "http2-settings" => {
+            Some("is about a connection, not about a caller")
+        }
+        "content-length" | "date" | "expect" | "max-forwards" | "range" | "via" => {
+            Some("is about a message, not about a caller")
+        }
+        _ => None,
+    }
+}
 
 const CHECK_PATH: Text<PathAndQuery> =
     text("a path as in \"/healthz\"", |text| match PathAndQuery::try_from(text) {

@@ -178,8 +178,8 @@ fn the_environment_is_put_into_strings_and_missed_where_undefined() {
             "3:26: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a \
              default",
             "4:1: unknown key \"new\" in [[upstream]]; known are name, endpoints, balance, hash_by, \
-             ejection, retries, health_check, max_requests, queue, queue_timeout, protocol, tls, \
-             preserve_host, via, rewrite_location, idle_connections, idle_timeout",
+             ejection, circuit, retries, health_check, max_requests, max_connections, queue, \
+             queue_timeout, protocol, tls, preserve_host, via, rewrite_location, idle_connections, idle_timeout",
             "4:7: the environment variable NONE is not defined; \"${NONE:-default}\" gives it a \
              default",
         ],

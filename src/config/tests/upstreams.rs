@@ -146,6 +146,8 @@ fn one_endpoint_has_nothing_to_decide_unless_it_is_checked_limited_or_a_name() {
         ("endpoints = ['unix:/run/b.sock']", false),
         ("endpoints = ['http://10.0.0.1']\nejection.failures = 1\nretries.budget = 1", false),
         ("endpoints = ['http://10.0.0.1']\nmax_requests = 1", true),
+        ("endpoints = ['http://10.0.0.1']\nmax_connections = 1", true),
+        ("endpoints = ['http://10.0.0.1']\ncircuit = true", true),
         ("endpoints = ['http://10.0.0.1']\nhealth_check.path = '/'", true),
         // It may have several addresses.
         ("endpoints = ['http://b']", true),
@@ -183,7 +185,34 @@ fn what_cannot_be_meant_of_several_endpoints_is_a_fault_that_says_why() {
         ("endpoints = ['http://a']\nejection = { statuses = [404] }", "from 500 to 599"),
         ("endpoints = ['http://a']\nhealth_check = {}", "missing key \"path\""),
         ("endpoints = ['http://a']\nhealth_check.path = 'up'", "a path as in \"/healthz\""),
-        ("endpoints = ['http://a']\nqueue = 5", "is of no use without \"max_requests\""),
+        (
+            "endpoints = ['http://a']\nqueue = 5",
+            "is of no use without \"max_requests\" or \"max_connections\"",
+        ),
+        (
+            "endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'header:TE'",
+            "\"te\" is about a connection, not about a caller",
+        ),
+        (
+            "endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'header:Authorization'",
+            "write \"subject\"",
+        ),
+        (
+            "endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'header:Host'",
+            "\"host\" chooses the route",
+        ),
+        (
+            "endpoints = ['http://a']\nbalance = 'hash'\nhash_by = 'header:cookie'",
+            "\"cookie\" has all cookies together",
+        ),
+        (
+            "endpoints = ['http://a']\ncircuit = true\nejection.failures = 0",
+            "\"circuit\" is of no use",
+        ),
+        (
+            "endpoints = ['http://a']\ncircuit = true\nejection.share = 40",
+            "\"share\" is of no use with \"circuit\"",
+        ),
     ] {
         let found = of_upstream(keys);
         assert!(found.len() == 1 && found[0].contains(why), "{keys}: {found:?}");

@@ -84,7 +84,8 @@ pub(super) async fn forward(
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
-        let call = Call::new(purpose, &own, key, &begin);
+        let has_finished = || control.client_has_finished();
+        let call = Call::new(purpose, &own, key, &begin, &has_finished);
         let outcome =
             until(&control.deadline, upstream.send(Request::from_parts(head, body), &call)).await;
         // The end of the client's own time says nothing of the endpoint.

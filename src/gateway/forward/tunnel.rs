@@ -211,7 +211,12 @@ async fn both_ways<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let UpstreamTunnel { stream: upstream, early: from_upstream, place: _place } = upstream;
+    let UpstreamTunnel {
+        stream: upstream,
+        early: from_upstream,
+        place: _place,
+        connection: _connection,
+    } = upstream;
     let (client_reads, client_writes) = tokio::io::split(client);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
     let mut up = pin!(pass_on(from_client, client_reads, upstream_writes, received));

@@ -27,7 +27,13 @@ pub(in crate::upstream) fn settings(
         },
         retries: Retries { budget_percent: 20, floor: 1, statuses: Vec::new() },
         health_check: None,
-        limits: RequestLimits { most: 0, queue: 0, queue_timeout: Duration::from_secs(1) },
+        limits: RequestLimits {
+            most: 0,
+            most_connections: 0,
+            queue: 0,
+            queue_timeout: Duration::from_secs(1),
+        },
+        has_circuit: false,
     };
     more(&mut balancing);
     let endpoint = |port| Endpoint {
@@ -68,7 +74,7 @@ fn fail(state: &UpstreamState, at: usize, times: usize, now: u64) {
 fn failures_in_a_row_put_an_endpoint_out_and_a_success_between_them_does_not() {
     let state = state(2);
     fail(&state, 0, 2, 1);
-    state.note_success(0);
+    state.note_success(0, || 1);
     fail(&state, 0, 2, 1);
     assert!(state.endpoints[0].is_plain());
     fail(&state, 0, 1, 1);
@@ -102,6 +108,7 @@ fn each_further_time_is_twice_as_long_up_to_the_longest_and_one_failure_is_enoug
         assert!(part(&state, 0, now) > 0.0, "{expected}");
     }
     // Well for long enough: it begins anew.
+    state.note_success(0, || now);
     now += SLOW + 3 * SPAN + 1;
     state.tidy(now);
     assert!(state.endpoints[0].is_plain());
@@ -201,6 +208,44 @@ fn what_is_known_of_an_endpoint_outlives_a_reload_that_keeps_it() {
     );
 }
 
+#[test]
+fn an_endpoint_whose_time_is_over_is_tried_by_one_request_at_a_time_until_it_answers() {
+    let state = state(2);
+    fail(&state, 0, 3, 1);
+    let endpoint = &state.endpoints[0];
+    state.note_success(0, || 2);
+    let back = 1 + SPAN;
+    assert!(part(&state, 0, back) > 0.0);
+    assert!(endpoint.begin_probe(), "an answer from before it was put out proves nothing");
+    assert!(!endpoint.begin_probe() && part(&state, 0, back) == 0.0, "there is one already");
+    endpoint.end_probe();
+    state.tidy(back + 100 * SLOW);
+    assert!(endpoint.begin_probe(), "also long afterwards");
+    endpoint.end_probe();
+    state.note_success(0, || back);
+    assert!(!endpoint.begin_probe() && part(&state, 0, back) > 0.0, "it has answered");
+}
+
+#[test]
+fn with_a_circuit_all_may_be_out_and_it_says_when_the_first_returns() {
+    let state = state_with(2, |balancing| balancing.has_circuit = true);
+    let now = now_ms();
+    fail(&state, 0, 3, now);
+    fail(&state, 1, 3, now + SPAN / 2);
+    assert!((0..2).all(|at| part(&state, at, now + SPAN / 2) == 0.0));
+    assert_eq!(state.returns_in(now + SPAN / 2), Duration::from_millis(SPAN / 2));
+}
+
+#[test]
+fn a_reload_that_ejects_none_ends_what_was_ejected() {
+    let before = state(2);
+    fail(&before, 0, 3, 1);
+    let settings = settings(2, |balancing| balancing.ejection.failures = 0);
+    let after = UpstreamState::of(&"app".into(), &settings, Some(&before), &Answers::default());
+    let after = after.expect("a state");
+    assert!(after.endpoints[0].is_plain() && part(&after, 0, 1) == 1.0);
+}
+
 /// The state of an upstream with the name `app`, whose weight is 3, and one other endpoint.
 fn named(before: Option<&Arc<UpstreamState>>, addresses: &[&str]) -> Arc<UpstreamState> {
     let mut settings = settings(2, |balancing| balancing.shares[0].weight = 3);
@@ -255,7 +300,7 @@ fn in_a_long_run_of_failures_the_bounds_always_hold() {
             now += random.next() % 50;
             let at = usize::try_from(random.next() % 4).expect("small");
             if random.next().is_multiple_of(3) {
-                state.note_success(at);
+                state.note_success(at, || now);
             } else {
                 state.note_failure(at, now);
             }
