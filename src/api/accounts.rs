@@ -4,12 +4,13 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::face::{Answer, Call, CredentialNeed, Face};
+use super::face::{Answer, Call, CredentialNeed, Face, TICKETS};
 use super::face_error::FaceError;
 use super::field_report::{FieldReport, Fields};
 use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
+use super::tickets;
 use crate::domain::{Email, FullName, NewPassword, Password, Record, Username};
 use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
 use crate::tokens::accounts::{
@@ -31,12 +32,19 @@ const KEY: &str = "/api-keys/{key_id}";
 
 impl Face for Accounts {
     fn paths(&self) -> &'static [(&'static str, &'static str)] {
-        &[(REGISTER, "POST"), (LOGIN, "POST"), (KEYS, "GET, HEAD, POST"), (KEY, "DELETE")]
+        &[
+            (REGISTER, "POST"),
+            (LOGIN, "POST"),
+            (KEYS, "GET, HEAD, POST"),
+            (KEY, "DELETE"),
+            (TICKETS, "POST"),
+        ]
     }
 
     fn credential(&self, path: &str) -> CredentialNeed {
         match path {
             REGISTER | LOGIN => CredentialNeed::None,
+            TICKETS => CredentialNeed::Key,
             _ => CredentialNeed::Session,
         }
     }
@@ -51,15 +59,18 @@ impl Face for Accounts {
                 let id = call.token_id("key_id").ok_or(FieldReport::not_a_uuid("key_id"))?;
                 AccountCommand::Keys(KeyCommand::Revoke(id))
             }
+            (&Method::POST, TICKETS) => return Ok(Command::IssueTicket),
             (_, path) => return Err(FaceError::MethodNotAllowed(self.allowed(path))),
         };
         Ok(Command::Account(command))
     }
 
     fn encode(&self, outcome: &CommandOutcome) -> Answer {
-        // No command of this face has another outcome.
-        let CommandOutcome::Account(outcome) = outcome else {
-            return refusal(&FaceError::Internal);
+        let outcome = match outcome {
+            CommandOutcome::Account(outcome) => outcome,
+            CommandOutcome::TicketIssued(ticket) => return tickets::answer(ticket),
+            // No command of this face has another outcome.
+            _ => return refusal(&FaceError::Internal),
         };
         let body = match outcome {
             AccountOutcome::Registered(account) => json!({
@@ -177,6 +188,7 @@ impl Face for Accounts {
                 errors: vec![FaceError::NoSuchKey, FieldReport::not_a_uuid("key_id").into()],
                 ..Operation::default()
             },
+            tickets::operation(),
         ]
     }
 
@@ -272,11 +284,7 @@ pub fn refusal_of(error: &AccountError) -> FaceError {
         AccountError::UsernameTaken => FaceError::UsernameTaken,
         AccountError::EmailTaken => FaceError::EmailTaken,
         AccountError::WrongLogin => FaceError::WrongLogin,
-        AccountError::TooMany { retry_after } => {
-            // Rounded up: an attempt after that time is let in.
-            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-            FaceError::TooMany { retry_after_seconds: seconds.max(1) }
-        }
+        AccountError::TooMany { retry_after } => FaceError::too_many(*retry_after),
         AccountError::NoSession => FaceError::BadCredential,
         AccountError::NoSuchKey => FaceError::NoSuchKey,
         AccountError::Busy | AccountError::Store(_) => FaceError::Unavailable,

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::face::{Answer, Call, Document, Face};
+use super::face::{Answer, Call, Document, Face, TICKETS};
 use super::face_error::FaceError;
 use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Success};
 use super::schema::{self, Schema};
+use super::tickets;
 use crate::domain::{KeyLimits, RawToken, Record};
 use crate::tokens::command::{Command, CommandOutcome};
 use crate::wire::json;
@@ -28,7 +29,7 @@ const PAGE: &str = "/api/doc/raw/token-management-user-jwt";
 
 impl Face for AgentTokens {
     fn paths(&self) -> &'static [(&'static str, &'static str)] {
-        &[(ME, "GET, HEAD, POST, DELETE"), (GET_OR_CREATE, "POST")]
+        &[(ME, "GET, HEAD, POST, DELETE"), (GET_OR_CREATE, "POST"), (TICKETS, "POST")]
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
@@ -37,6 +38,7 @@ impl Face for AgentTokens {
             (&Method::POST, ME) => Ok(Command::RenewSole { limits: limits(call)? }),
             (&Method::DELETE, ME) => Ok(Command::RevokeSole),
             (&Method::POST, GET_OR_CREATE) => Ok(Command::EnsureSole { limits: limits(call)? }),
+            (&Method::POST, TICKETS) => Ok(Command::IssueTicket),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
     }
@@ -63,6 +65,7 @@ impl Face for AgentTokens {
                 },
             }),
             CommandOutcome::SoleRevoked => return Answer::no_content(),
+            CommandOutcome::TicketIssued(ticket) => return tickets::answer(ticket),
             // No command of this face has another outcome.
             _ => return refusal(&FaceError::Internal, "Internal error"),
         };
@@ -167,6 +170,7 @@ impl Face for AgentTokens {
                 success: Success::no_content("Done"),
                 ..Operation::default()
             },
+            tickets::operation(),
         ]
     }
 

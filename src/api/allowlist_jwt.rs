@@ -4,11 +4,12 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::face::{Answer, Call, Face};
+use super::face::{Answer, Call, Face, TICKETS};
 use super::face_error::FaceError;
 use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
+use super::tickets;
 use crate::domain::{Record, Timestamp};
 use crate::tokens::command::{Command, CommandOutcome, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS};
 
@@ -42,6 +43,7 @@ impl Face for AllowlistJwt {
             (REVOKE, "POST"),
             (REVOKE_ONE, "POST"),
             (REVOKE_ALL, "POST"),
+            (TICKETS, "POST"),
         ]
     }
 
@@ -52,6 +54,7 @@ impl Face for AllowlistJwt {
             (&Method::POST, REVOKE) => Ok(Command::RevokeCurrent),
             (&Method::POST, REVOKE_ONE) => call.token_id("jti").map(Command::Revoke).ok_or(BAD_JTI),
             (&Method::POST, REVOKE_ALL) => Ok(Command::RevokeAll),
+            (&Method::POST, TICKETS) => Ok(Command::IssueTicket),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
     }
@@ -87,6 +90,7 @@ impl Face for AllowlistJwt {
                 "All tokens for this user have been revoked",
                 json!({ "sub": subject, "status": "all_revoked" }),
             ),
+            CommandOutcome::TicketIssued(ticket) => return tickets::answer(ticket),
             // No command of this face has another outcome.
             _ => return refusal(&FaceError::Internal),
         };
@@ -165,6 +169,7 @@ impl Face for AllowlistJwt {
                 success: success("RevokedTokens", schema::object(all_revoked)),
                 ..Operation::default()
             },
+            tickets::operation(),
         ]
     }
 

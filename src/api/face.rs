@@ -12,6 +12,9 @@ use crate::domain::{Timestamp, TokenId, hex};
 use crate::tokens::command::{Command, CommandOutcome};
 use crate::wire::json;
 
+/// The path of the call for tickets, which every style has.
+pub const TICKETS: &str = "/tickets";
+
 /// One of the contracts that a token API can speak.
 pub trait Face: Send + Sync {
     /// The paths of its calls below the mount, as route patterns, each with the methods that it
@@ -24,8 +27,8 @@ pub trait Face: Send + Sync {
     }
 
     /// The credential that the calls of a path need.
-    fn credential(&self, _path: &str) -> CredentialNeed {
-        CredentialNeed::Own
+    fn credential(&self, path: &str) -> CredentialNeed {
+        if path == TICKETS { CredentialNeed::Key } else { CredentialNeed::Own }
     }
 
     /// The command that a call asks for. Its caller is authenticated and its mount checked already.
@@ -89,6 +92,8 @@ pub enum CredentialNeed {
     Own,
     /// A session of the token API itself: its keys are refused.
     Session,
+    /// A key of the token API itself, which opens routes.
+    Key,
 }
 
 /// A call, as far as a face sees it.

@@ -1,5 +1,7 @@
 //! The errors that a token API answers, whatever its style.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -30,6 +32,9 @@ pub enum FaceError {
     /// 403: the caller is not in the tenant.
     #[error("Not a tenant of the caller")]
     ForeignTenant,
+    /// 403: the credential opens no route itself, or has no record.
+    #[error("Tickets are made only for a key of this API")]
+    KeyNeeded,
     /// 404: the caller has no such token.
     #[error("Token not found")]
     NoSuchToken,
@@ -101,6 +106,14 @@ impl FaceError {
     /// The error of a body that is no JSON, as an example.
     pub(super) const NO_JSON: Self = Self::BadJson(NotJson { line: 1, column: 2 });
 
+    /// That there were too many, until then.
+    #[must_use]
+    pub fn too_many(retry_after: Duration) -> Self {
+        // Rounded up: an attempt after that time is let in.
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        Self::TooMany { retry_after_seconds: seconds.max(1) }
+    }
+
     /// Its status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
@@ -112,6 +125,7 @@ impl FaceError {
             Self::ForeignMount
             | Self::NotOwner
             | Self::ForeignTenant
+            | Self::KeyNeeded
             | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NoSuchToken | Self::NoSuchKey => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,

@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod operation;
 pub mod schema;
 pub mod tenant_tokens;
+pub mod tickets;
 
 pub use face::{Answer, Call, CredentialNeed, Document, Face};
 pub use face_error::FaceError;

@@ -11,12 +11,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::docs;
-use super::face::{Answer, Call, Document, Face};
+use super::face::{Answer, Call, Document, Face, TICKETS};
 use super::face_error::FaceError;
 use super::field_report::{Fault, FieldReport, Fields};
 use super::key_limits::{self, LIMITS};
 use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
+use super::tickets;
 use crate::domain::{DateFault, KeyLimits, Record, Timestamp};
 use crate::tokens::command::{Command, CommandOutcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
@@ -30,7 +31,7 @@ const TOKEN: &str = "/{tenant_id}/tokens/{token_id}";
 
 impl Face for TenantTokens {
     fn paths(&self) -> &'static [(&'static str, &'static str)] {
-        &[(TOKENS, "GET, HEAD, POST"), (TOKEN, "DELETE")]
+        &[(TOKENS, "GET, HEAD, POST"), (TOKEN, "DELETE"), (TICKETS, "POST")]
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {
@@ -44,6 +45,7 @@ impl Face for TenantTokens {
             (&Method::DELETE, TOKEN) => {
                 Ok(Command::RevokeInTenant { tenant, id: call.token_id("token_id") })
             }
+            (&Method::POST, TICKETS) => Ok(Command::IssueTicket),
             (_, path) => Err(FaceError::MethodNotAllowed(self.allowed(path))),
         }
     }
@@ -61,6 +63,7 @@ impl Face for TenantTokens {
                 Answer::json(StatusCode::OK, &keys.iter().map(|key| listed(&key.record)).collect())
             }
             CommandOutcome::Revoked(_) => Answer::no_content(),
+            CommandOutcome::TicketIssued(ticket) => tickets::answer(ticket),
             // No command of this face has another outcome.
             _ => refusal(&FaceError::Internal),
         }
@@ -122,6 +125,7 @@ impl Face for TenantTokens {
                 errors: vec![FaceError::ForeignTenant, FaceError::NoSuchToken],
                 ..Operation::default()
             },
+            tickets::operation(),
         ]
     }
 

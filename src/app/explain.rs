@@ -78,12 +78,12 @@ async fn alone(
     let plan = plan.map_err(|words| fault("route", words))?;
     issuers.replace(prepared);
     keys_have_come(&set).await;
-    let (store, accounts) = (parts.store.port(), parts.accounts());
     Ok(Arc::new(Shared::new(
         parts.authenticator(),
         parts.service(),
-        accounts,
-        store,
+        parts.accounts(),
+        parts.tickets.clone(),
+        parts.store.port(),
         None,
         plan,
         parts.fleet_counters.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::control::now;
 use crate::config::Config;
 use crate::store::key_directory::KeyDirectory;
-use crate::tokens::keyring::{Peppers, StoreKey};
+use crate::tokens::keyring::{KeyIds, Peppers, StoreKey};
 use crate::tokens::opaque::OpaqueTokens;
 use crate::tokens::signed::{SignedTokens, SigningAlgorithm};
 
@@ -16,6 +16,8 @@ pub(super) struct ReadKeys {
     pub(super) opaque: OpaqueTokens,
     pub(super) peppers: Peppers,
     pub(super) store: StoreKey,
+    /// All that make or verify tokens.
+    pub(super) ids: KeyIds,
     /// What is allowed, but is probably a mistake: keys that every user can read.
     pub(super) warnings: Vec<String>,
 }
@@ -59,6 +61,8 @@ impl ReadKeys {
     fn of(config: &Config, keys: KeyDirectory) -> Result<Self, String> {
         let (first, others) =
             keys.peppers.split_first().ok_or("[keys] directory: it holds no pepper; restore it")?;
+        let secrets = keys.peppers.iter().chain(&keys.macs).map(|key| &key.expose()[..]);
+        let ids = KeyIds::of(secrets.chain(keys.signing.iter().map(|(_, _, key)| key.expose())));
         let signed =
             SignedTokens::new(config.keys.issuer.clone(), keys.signing).map_err(|fault| {
                 format!("[keys] directory: {}: {fault}", config.keys.directory.display())
@@ -68,6 +72,7 @@ impl ReadKeys {
             opaque: OpaqueTokens::new(&keys.macs),
             peppers: Peppers::new(first, others),
             store: keys.store,
+            ids,
             warnings: keys.warnings,
         })
     }
@@ -79,6 +84,7 @@ pub(super) struct Keys {
     pub(super) opaque: Arc<OpaqueTokens>,
     pub(super) peppers: Arc<Peppers>,
     pub(super) store: Arc<StoreKey>,
+    pub(super) ids: KeyIds,
 }
 
 impl From<ReadKeys> for Keys {
@@ -88,6 +94,7 @@ impl From<ReadKeys> for Keys {
             opaque: Arc::new(read.opaque),
             peppers: Arc::new(read.peppers),
             store: Arc::new(read.store),
+            ids: read.ids,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::tokens::cache::TokenCache;
 use crate::tokens::finding::Finding;
 use crate::tokens::keyring::StoreKey;
 use crate::tokens::store::Store;
+use crate::tokens::tickets::{MemoryTickets, Tickets};
 
 /// The store that is configured.
 #[derive(Clone)]
@@ -142,6 +143,14 @@ impl OpenStore {
         match self {
             Self::Embedded(_) => None,
             Self::Redis(store) => Some(FleetCounters::new(Arc::new(store.clone()))),
+        }
+    }
+
+    /// Shared by the fleet, if it is one; otherwise new ones, of which none is open.
+    pub(super) fn tickets(&self) -> Arc<dyn Tickets> {
+        match self {
+            Self::Embedded(_) => Arc::new(MemoryTickets::default()),
+            Self::Redis(store) => Arc::new(store.clone()),
         }
     }
 

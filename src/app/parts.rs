@@ -17,11 +17,13 @@ use crate::tokens::accounts::{
 };
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::cache::TokenCache;
+use crate::tokens::clock;
 use crate::tokens::keyring::{Peppers, StoreKey};
 use crate::tokens::opaque::OpaqueTokens;
 use crate::tokens::parts::TokenParts;
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::SignedTokens;
+use crate::tokens::tickets::TicketService;
 
 /// The parts, put together.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ pub(super) struct Parts {
     counters: Arc<dyn Counters>,
     /// Of limits; none where this is no fleet.
     pub(super) fleet_counters: Option<Arc<FleetCounters>>,
+    pub(super) tickets: TicketService,
     pub(super) peppers: Arc<Peppers>,
     store_key: Arc<StoreKey>,
     /// How long one look-up may take.
@@ -105,9 +108,13 @@ impl Parts {
                 config.store.timeout + cache.lease().bound() + FLEET_SLACK,
             ),
         };
+        let tickets = store.tickets();
+        let opaque = Arc::clone(&keys.opaque);
+        let tickets = TicketService::new(tickets, opaque, keys.ids, config.store.timeout);
         Ok(Self {
             counters: store.counters(),
             fleet_counters: store.fleet_counters(),
+            tickets,
             store,
             hashing: Arc::new(hashing),
             limits: config.logins,
@@ -138,6 +145,7 @@ impl Parts {
         self.signed.replace(keys.signed);
         self.opaque.replace(keys.opaque);
         self.peppers.replace(keys.peppers);
+        self.tickets.replace_keys(keys.ids, clock::read().wall);
         // Tokens of a key that was removed may be cached.
         self.cache.invalidate_all();
     }

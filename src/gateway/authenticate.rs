@@ -11,8 +11,7 @@ use std::rc::Rc;
 use http::request::Parts;
 
 use super::admitted::Admitted;
-use super::connection::Credential;
-use super::control::Holder;
+use super::control::{Holder, Shown};
 use super::credential::{CredentialField, CredentialSource, presented};
 use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
@@ -25,6 +24,7 @@ use crate::tokens::cache::Fence;
 use crate::tokens::issuer::set::OutsideVerdict;
 use crate::tokens::opaque::CredentialForm;
 use crate::tokens::signed::SignedTokenFault;
+use crate::tokens::tickets::Redemption;
 use crate::tokens::verified::Caller;
 
 /// The caller that a route asks for; `None` on a public route.
@@ -71,7 +71,35 @@ async fn admit_from(
     let (client, chain) = (&exchange.client, exchange.chain.as_deref());
     places.judge_page(presented.field, head, is_websocket, client, chain)?;
     exchange.credential_field = presented.field;
+    if presented.field == CredentialField::Ticket {
+        return redeem(local, exchange, &presented.token).await;
+    }
     admit(local, exchange, &presented.token, presented.field).await
+}
+
+/// Uses a ticket up, and admits the holder of the token that it was made for.
+async fn redeem(
+    local: &Local,
+    exchange: &mut Exchange,
+    ticket: &[u8],
+) -> Result<Rc<Admitted>, Refusal> {
+    let gateway = Rc::clone(&exchange.gateway);
+    let (shared, now) = (&gateway.shared, exchange.now);
+    if gateway.is_silent {
+        let cause = "a ticket is good once, and is not used up to explain";
+        return Err(Refusal::BadCredential(Refused::Malformed(cause)));
+    }
+    let digest = match shared.tickets.redeem(ticket, now.wall).await? {
+        Redemption::Redeemed(digest) => digest,
+        Redemption::Refused(refused) => return Err(Refusal::BadCredential(refused)),
+    };
+    let authenticator = &shared.authenticator;
+    // Taken before the record is read: a later revocation breaks it.
+    let fence = authenticator.cache().fence(&digest);
+    let caller = passed(authenticator.check_record(digest, now).await?)?;
+    let admitted = Rc::new(Admitted::new(caller, &local.plan.identity));
+    let shown = Shown::Ticket { redeemed_at: now.wall };
+    Ok(admit_known(&gateway, exchange, shown, admitted, fence))
 }
 
 /// Checks the credential of a request.
@@ -115,7 +143,8 @@ pub(super) async fn admit(
         };
         if is_current {
             gateway.counters.cache_hits.add(1);
-            return Ok(admit_known(gateway, exchange, credential, admitted, fence));
+            let shown = Shown::Token(credential);
+            return Ok(admit_known(gateway, exchange, shown, admitted, fence));
         }
     }
     let recalled = match (authenticator.recall(form, digest, now), form) {
@@ -150,7 +179,7 @@ pub(super) async fn admit(
     if is_hit {
         gateway.remembered.borrow_mut().remember(fence, &admitted);
     }
-    Ok(admit_known(gateway, exchange, credential, admitted, fence))
+    Ok(admit_known(gateway, exchange, Shown::Token(credential), admitted, fence))
 }
 
 /// The whole check of a credential that is not remembered. The `iss` of a JWT is not verified yet:
@@ -195,7 +224,7 @@ fn passed(verdict: Verdict) -> Result<Caller, Refusal> {
 fn admit_known(
     gateway: &WorkerGateway,
     exchange: &mut Exchange,
-    credential: Rc<Credential>,
+    shown: Shown,
     admitted: Rc<Admitted>,
     fence: Fence,
 ) -> Rc<Admitted> {
@@ -204,7 +233,7 @@ fn admit_known(
         gateway.note_use(admitted.caller.digest, now);
     }
     *exchange.control.holder.borrow_mut() =
-        Some(Holder { admitted: Rc::clone(&admitted), credential, fence });
+        Some(Holder { admitted: Rc::clone(&admitted), shown, fence });
     exchange.admitted = Some(Rc::clone(&admitted));
     admitted
 }

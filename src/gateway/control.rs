@@ -13,6 +13,7 @@ use super::admitted::Admitted;
 use super::connection::Credential;
 use super::exchange_times::ExchangeTimes;
 use super::open_streams::OpenStream;
+use crate::domain::Timestamp;
 use crate::telemetry::Reason;
 use crate::tokens::cache::Fence;
 use crate::upstream::UpstreamTunnel;
@@ -112,8 +113,17 @@ impl Ending {
 #[derive(Clone)]
 pub(super) struct Holder {
     pub(super) admitted: Rc<Admitted>,
-    pub(super) credential: Rc<Credential>,
+    pub(super) shown: Shown,
     pub(super) fence: Fence,
+}
+
+/// What the client showed.
+#[derive(Clone)]
+pub(super) enum Shown {
+    /// The token, or a JWT of an outside issuer.
+    Token(Rc<Credential>),
+    /// A ticket that was made for it.
+    Ticket { redeemed_at: Timestamp },
 }
 
 /// A switched protocol.

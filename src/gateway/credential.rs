@@ -36,6 +36,8 @@ pub(super) enum CredentialField {
     Cookie,
     /// A parameter of the query.
     Query,
+    /// Another one, which holds a ticket.
+    Ticket,
 }
 
 /// The value of the one `Authorization` field.

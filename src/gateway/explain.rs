@@ -127,7 +127,7 @@ async fn follow(
             if let Some(limits) = &plan.limits {
                 explanation.rate_limits = limits.explained_token_api(&call.token_api.name);
             }
-            explanation.credential = in_usual_place(local, CredentialSource::Bearer, head);
+            explanation.credential = in_usual_place(local, call.credential_source(), head);
             if let Err(refusal) = manage::permitted(local, exchange, &call, head).await {
                 let answer = call.refused(&refusal);
                 explanation.status = Some(answer.status.as_u16());
@@ -225,6 +225,10 @@ fn in_named_place(
         CredentialField::WebSocketProtocol => "Sec-WebSocket-Protocol".to_owned(),
         CredentialField::Cookie => format!("the cookie {:?}", name(&places.cookie)),
         CredentialField::Query => format!("the parameter {:?} of the query", name(&places.query)),
+        CredentialField::Ticket => {
+            let source = format!("the parameter {:?} of the query", name(&places.ticket));
+            return Some(ExplainedCredential { source, form: "a ticket".to_owned(), holder: None });
+        }
     };
     Some(described(local, &presented.token, source))
 }

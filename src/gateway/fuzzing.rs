@@ -47,6 +47,7 @@ impl Gateway {
             websocket_protocol: true,
             cookie: Some("token".to_owned()),
             query: Some("access_token".to_owned()),
+            ticket: Some("ticket".to_owned()),
             origins: Vec::new(),
         };
         Ok(Self { rules: IdentityRules::new(&names)?, places, opaque: OpaqueApis::default() })

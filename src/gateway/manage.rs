@@ -33,6 +33,8 @@ use crate::tokens::accounts::{AccountError, ClientGroup};
 use crate::tokens::authenticator::Refused;
 use crate::tokens::command::{Command, CommandError, CommandOutcome};
 use crate::tokens::service::TokenApiContext;
+use crate::tokens::tickets::TicketError;
+use crate::tokens::verified::Power;
 use crate::wire::path::decode_segment;
 
 /// The largest body of a call (DESIGN.md, section 4).
@@ -68,6 +70,16 @@ impl<'a> TokenApiCall<'a> {
     /// The method whose call is made: a HEAD is answered as a GET.
     fn asked(&self) -> &Method {
         if *self.method == Method::HEAD { &Method::GET } else { self.method }
+    }
+
+    /// Where the credential of the call may come from.
+    pub(super) fn credential_source(&self) -> CredentialSource {
+        let takes_key = self.token_api.face.credential(self.path) == CredentialNeed::Key;
+        if takes_key && self.token_api.takes_api_key_field {
+            CredentialSource::BearerOrApiKey
+        } else {
+            CredentialSource::Bearer
+        }
     }
 
     /// A refusal in the shape of the token API.
@@ -127,6 +139,10 @@ async fn answer(
             let outcome = shared.accounts.execute(terms, from, caller, command, now).await;
             CommandOutcome::Account(outcome.map_err(account_refused)?)
         }
+        (Command::IssueTicket, _, Some(caller)) => {
+            let ticket = shared.tickets.issue(caller, now).await;
+            CommandOutcome::TicketIssued(ticket.map_err(ticket_refused)?)
+        }
         (command, _, Some(caller)) => {
             let context =
                 TokenApiContext { token_api: &token_api.name, minting: &token_api.minting };
@@ -151,23 +167,29 @@ pub(super) async fn permitted(
     if !allowed.split(", ").any(|allowed| allowed == call.asked().as_str()) {
         return Err(Refusal::Face(FaceError::MethodNotAllowed(allowed)));
     }
-    match token_api.face.credential(call.path) {
-        CredentialNeed::None => Ok(None),
-        CredentialNeed::Own | CredentialNeed::Session => {
-            let (token, field) = presented(&head.headers, CredentialSource::Bearer)?;
-            let admitted = admit(local, exchange, token, field).await?;
-            let name = &token_api.name;
-            if !token_api.callers.take(&admitted.caller, name) {
-                let of = admitted.caller.token.token_api();
-                let cause = format!("a token of {of:?} such as this makes no calls of {name:?}");
-                return Err(Refusal::NotAccepted { cause });
-            }
-            if !owns_mount(&admitted, &call.parameters) {
-                return Err(Refusal::Face(FaceError::ForeignMount));
-            }
-            Ok(Some(admitted))
+    let need = token_api.face.credential(call.path);
+    if need == CredentialNeed::None {
+        return Ok(None);
+    }
+    let (token, field) = presented(&head.headers, call.credential_source())?;
+    let admitted = admit(local, exchange, token, field).await?;
+    let (caller, name) = (&admitted.caller, &token_api.name);
+    let of = caller.token.token_api();
+    let is_key = caller.token.power() == Power::Full && of == name;
+    let is_caller = token_api.callers.take(caller, name);
+    match need {
+        CredentialNeed::Key if is_key => {}
+        CredentialNeed::Key if is_caller => return Err(Refusal::Face(FaceError::KeyNeeded)),
+        CredentialNeed::Own | CredentialNeed::Session if is_caller => {}
+        _ => {
+            let cause = format!("a token of {of:?} such as this makes no calls of {name:?}");
+            return Err(Refusal::NotAccepted { cause });
         }
     }
+    if !owns_mount(&admitted, &call.parameters) {
+        return Err(Refusal::Face(FaceError::ForeignMount));
+    }
+    Ok(Some(admitted))
 }
 
 /// Where a call comes from, as far as attempts are counted.
@@ -200,6 +222,15 @@ fn command_refused(fault: CommandError) -> Refusal {
         CommandError::Store(fault) => Refusal::Store(fault),
         CommandError::Signing(fault) => internal("a token could not be signed", &fault),
         CommandError::Minting(fault) => internal("a token could not be made", &fault),
+    }
+}
+
+fn ticket_refused(fault: TicketError) -> Refusal {
+    match fault {
+        TicketError::NoKey => Refusal::Face(FaceError::KeyNeeded),
+        TicketError::TooMany { retry_after } => Refusal::Face(FaceError::too_many(retry_after)),
+        TicketError::Minting(fault) => internal("a ticket could not be made", &fault),
+        TicketError::Store(fault) => Refusal::Store(fault),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::control::{Control, Ending, Holder};
+use super::control::{Control, Ending, Holder, Shown};
 use super::line_buffer::LineBuffer;
 use super::plan::Plan;
 use super::remembered::Remembered;
@@ -24,6 +24,7 @@ use crate::tokens::clock;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::service::TokenService;
 use crate::tokens::store::Store;
+use crate::tokens::tickets::TicketService;
 use crate::upstream::{Answers, Upstream, UpstreamState};
 
 /// What all workers share.
@@ -34,6 +35,8 @@ pub struct Shared {
     pub service: TokenService,
     /// Keeps accounts.
     pub accounts: AccountsService,
+    /// Issues and redeems tickets.
+    pub tickets: TicketService,
     /// Where uses of tokens are noted.
     pub store: Arc<dyn Store>,
     /// Where lines go; `None`: nowhere.
@@ -51,6 +54,7 @@ impl Shared {
         authenticator: Authenticator,
         service: TokenService,
         accounts: AccountsService,
+        tickets: TicketService,
         store: Arc<dyn Store>,
         access_log: Option<AccessLog>,
         mut plan: Plan,
@@ -63,6 +67,7 @@ impl Shared {
             authenticator,
             service,
             accounts,
+            tickets,
             store,
             access_log,
             plan: ArcSwap::from_pointee(plan),
@@ -253,11 +258,23 @@ impl WorkerGateway {
             let gateway = Rc::clone(self);
             tokio::task::spawn_local(async move {
                 let (authenticator, local) = (&gateway.shared.authenticator, gateway.local());
-                let (caller, token) = (&holder.admitted.caller, &holder.credential.token);
-                let form = local.plan.opaque.form_of(token);
+                let caller = &holder.admitted.caller;
                 // Taken before the store is asked: a later revocation breaks it.
                 let fence = authenticator.cache().fence(&caller.digest);
-                let verdict = authenticator.is_still_good(caller, form, token, now).await;
+                let verdict = match &holder.shown {
+                    Shown::Token(credential) => {
+                        let form = local.plan.opaque.form_of(&credential.token);
+                        authenticator.is_still_good(caller, form, &credential.token, now).await
+                    }
+                    // The token itself is not here, and so not which key has made it.
+                    Shown::Ticket { redeemed_at } => {
+                        if gateway.shared.tickets.has_all_keys_since(*redeemed_at) {
+                            authenticator.has_record(caller.digest, now).await
+                        } else {
+                            Ok(false)
+                        }
+                    }
+                };
                 let is_open = control
                     .open_for()
                     .is_some_and(|open| Rc::ptr_eq(&open.admitted, &holder.admitted));

@@ -71,6 +71,15 @@ pub enum Refused {
     /// It has expired.
     #[error("it has expired")]
     Expired,
+    /// It is where a ticket is, and none of the keys has made it; the store was not asked.
+    #[error("its ticket is made up: none of the keys of this keyward has made it")]
+    TicketMadeUp,
+    /// Its ticket is not open.
+    #[error(
+        "its ticket is used up or more than 30s old (or of before a restart, or a key was taken \
+         away since)"
+    )]
+    TicketGone,
 }
 
 /// How often a record is read again because a revocation in the same shard broke the fence.
@@ -124,7 +133,7 @@ impl Authenticator {
         match self.parts.cache.recall(&digest, now.uptime)? {
             // The token may have been made under another pepper.
             Answer::Absent if self.parts.peppers.are_several() => None,
-            answer => Some(judge(form, digest, answer, now)),
+            answer => Some(judge(Some(form), digest, answer, now)),
         }
     }
 
@@ -154,10 +163,19 @@ impl Authenticator {
         {
             return Ok(false);
         }
-        if let Some(answer) = self.parts.cache.recall(&caller.digest, now.uptime) {
+        self.has_record(caller.digest, now).await
+    }
+
+    /// Whether a token that once passed still has its record, which has not expired.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot tell, or not within the deadline.
+    pub async fn has_record(&self, digest: TokenDigest, now: Moment) -> Result<bool, StoreError> {
+        if let Some(answer) = self.parts.cache.recall(&digest, now.uptime) {
             return Ok(!matches!(answer, Answer::Absent));
         }
-        let found = self.parts.within(self.parts.store.find(caller.digest)).await?;
+        let found = self.parts.within(self.parts.store.find(digest)).await?;
         self.parts.cache.lease().held().await?;
         Ok(found.is_some_and(|record| !record.is_expired(now.wall)))
     }
@@ -191,6 +209,36 @@ impl Authenticator {
             let others = self.parts.peppers.digests(form.sort(), token);
             candidates.extend(others.into_iter().filter(|other| *other != digest));
         }
+        self.find(Some(form), &candidates, claims.as_ref(), now).await
+    }
+
+    /// The check of a token that is known by its digest alone: a ticket was redeemed that was made
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::check`].
+    pub async fn check_record(
+        &self,
+        digest: TokenDigest,
+        now: Moment,
+    ) -> Result<Verdict, StoreError> {
+        self.find(None, &[digest], None, now).await
+    }
+
+    /// The verdict on a token that keyward made, by its record under one of `candidates`. `form`
+    /// and `claims`: of the token, as far as it was seen.
+    async fn find(
+        &self,
+        form: Option<CredentialForm<'_>>,
+        candidates: &[TokenDigest],
+        claims: Option<&SignedClaims>,
+        now: Moment,
+    ) -> Result<Verdict, StoreError> {
         let mut now = now;
         if !self.parts.cache.lease().holds(now.uptime) {
             let stale = candidates.iter().find_map(|digest| {
@@ -203,8 +251,8 @@ impl Authenticator {
             self.parts.cache.lease().held().await?;
             now = clock::read();
         }
-        for digest in candidates {
-            match self.look_up(digest, claims.as_ref(), now).await? {
+        for &digest in candidates {
+            match self.look_up(digest, claims, now).await? {
                 Answer::Absent => {}
                 answer => return Ok(judge(form, digest, answer, now)),
             }
@@ -316,12 +364,19 @@ fn matching(record: &Record, claims: Option<&SignedClaims>) -> FlightOutcome {
     Ok(if record.is_bootstrap() { Answer::PresentOnce(token) } else { Answer::Present(token) })
 }
 
-fn judge(form: CredentialForm<'_>, digest: TokenDigest, answer: Answer, now: Moment) -> Verdict {
+fn judge(
+    form: Option<CredentialForm<'_>>,
+    digest: TokenDigest,
+    answer: Answer,
+    now: Moment,
+) -> Verdict {
     match answer {
         Answer::Present(token) | Answer::PresentOnce(token) => {
             // The prefix may have been another token API's when the key was made.
-            let is_other =
-                matches!(form, CredentialForm::Opaque(api) if api.token_api != *token.token_api());
+            let is_other = matches!(
+                form,
+                Some(CredentialForm::Opaque(api)) if api.token_api != *token.token_api()
+            );
             if is_other {
                 Verdict::Refused(Refused::OtherTokenApi)
             } else if token.is_expired(now.wall) {

@@ -80,6 +80,9 @@ pub enum Command {
     },
     /// Revoke the caller's one key, if it has one.
     RevokeSole,
+    /// Make a ticket for the key that makes the call; for
+    /// [`TicketService`](super::tickets::TicketService).
+    IssueTicket,
     /// A command for [`AccountsService`](super::accounts::AccountsService).
     Account(AccountCommand),
 }
@@ -125,6 +128,8 @@ pub enum CommandOutcome {
     },
     /// The caller has no key.
     SoleRevoked,
+    /// A ticket was made.
+    TicketIssued(RawToken),
     /// The outcome of a [`Command::Account`].
     Account(AccountOutcome),
 }

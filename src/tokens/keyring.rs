@@ -1,10 +1,11 @@
 //! The secrets of a fleet: the peppers of the digests, and the key of its store with the keys that
 //! are derived from it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest as hash, hmac};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::TokenDigest;
@@ -150,6 +151,28 @@ impl StoreKey {
     #[must_use]
     pub fn fingerprint(&self) -> SecretBytes {
         derive(&self.0, b"keyward key fingerprint v1")
+    }
+}
+
+/// What keys are told apart by, in memory alone: hashes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyIds(BTreeSet<[u8; 32]>);
+
+impl KeyIds {
+    /// Of these keys.
+    #[must_use]
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let id = |key: &[u8]| {
+            let hash = hash::digest(&hash::SHA256, key);
+            hash.as_ref().first_chunk().copied().unwrap_or_default()
+        };
+        Self(keys.into_iter().map(id).collect())
+    }
+
+    /// Whether each of `others` is among them.
+    #[must_use]
+    pub fn hold_all(&self, others: &Self) -> bool {
+        others.0.is_subset(&self.0)
     }
 }
 

@@ -16,4 +16,5 @@ pub mod parts;
 pub mod service;
 pub mod signed;
 pub mod store;
+pub mod tickets;
 pub mod verified;

@@ -219,6 +219,31 @@ impl OpaqueTokens {
     }
 }
 
+/// Seals, for what is kept in a store beside the records and must not be altered there.
+impl OpaqueTokens {
+    /// A MAC over `content`, which says what it is for, under the present key; `None`: there is
+    /// none.
+    #[must_use]
+    pub fn seal(&self, content: &[u8]) -> Option<[u8; 16]> {
+        self.keys.load().first().map(|key| seal(key, content))
+    }
+
+    /// Whether one of the keys has made the seal of `content`.
+    #[must_use]
+    pub fn is_seal(&self, content: &[u8], claimed: &[u8; 16]) -> bool {
+        let is_by = |key: &hmac::Key| seal(key, content).ct_eq(claimed);
+        self.keys.load().iter().map(is_by).fold(Choice::from(0), Choice::bitor).into()
+    }
+}
+
+/// The first half of HMAC-SHA-256: 2^128 guesses are needed (RFC 2104, section 5).
+fn seal(key: &hmac::Key, content: &[u8]) -> [u8; 16] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(b"keyward seal\0");
+    context.update(content);
+    context.sign().as_ref().first_chunk().copied().unwrap_or_default()
+}
+
 /// The MAC, in characters.
 fn mac(key: &hmac::Key, format: &OpaqueFormat, random: &[u8]) -> Vec<u8> {
     let mut context = hmac::Context::with_key(key);

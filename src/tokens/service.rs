@@ -91,7 +91,7 @@ impl TokenService {
             Command::RenewSole { limits } => call.renew_sole(limits).await,
             Command::EnsureSole { limits } => call.ensure_sole(limits).await,
             Command::RevokeSole => call.revoke_sole().await,
-            Command::Account(_) => Err(CommandError::Misdirected),
+            Command::IssueTicket | Command::Account(_) => Err(CommandError::Misdirected),
         }
     }
 

@@ -1,12 +1,14 @@
 """Pages of other origins call through keyward in a Chromium without a window, over HTTP/1.1 and,
 with TLS, over HTTP/2: what `cors` of a route and of a token API lets in works with `fetch` as a
-script uses it, refusals can be read, and what is not let in is kept from the page. Nothing but the
-standard library.
+script uses it, refusals can be read, and what is not let in is kept from the page. A ticket opens
+one WebSocket or event stream. Nothing but the standard library.
 
 usage: browser_calls.py KEYWARD [--all] [WORD …]
 """
 
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import sys
@@ -50,6 +52,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.seen.append((self.command, self.path))
         if self.path.endswith("/stream"):
             return self.stream()
+        if self.path.endswith("/socket"):
+            return self.socket()
         if self.path.endswith("/go-on"):
             self.server.may_go_on.set()
         seen = {"method": self.command, "body": body, "names": [n.lower() for n in self.headers]}
@@ -78,6 +82,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         self.wfile.write(b"0\r\n\r\n")
+
+
+    def socket(self):
+        """A WebSocket that sends one short text back, and closes (RFC 6455)."""
+        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Sec-WebSocket-Accept", accept)
+        self.end_headers()
+        self.close_connection = True
+        _, length = self.rfile.read(2)
+        mask = self.rfile.read(4)
+        text = bytes(c ^ mask[at % 4] for at, c in enumerate(self.rfile.read(length & 0x7F)))
+        self.wfile.write(bytes([0x81, len(text)]) + text + bytes([0x88, 0]))
+        self.wfile.flush()
 
 
 class Page(Handler):
@@ -122,6 +143,7 @@ class Checks:
         self.listed = f"http://app.localhost:{self.pages.port}"
         self.unlisted = f"http://localhost:{self.pages.port}"
         listed = f'cors.origins = ["http://*.localhost:{self.pages.port}"]'
+        tickets = '\ncredentials.ticket = "ticket"'
         accounts = f"""
             [[token_api]]
             name = "users"
@@ -137,6 +159,7 @@ class Checks:
             Route("/gone/", "gone", public=True, further=listed),
             Route("/closed/", "app"),
             Route("/keys/", "app", accept=["users"], further=listed),
+            Route("/live/", "app", accept=["users"], further=listed + tickets),
         ]
         upstreams = [
             Upstream("app", f"http://127.0.0.1:{self.upstream.port}"),
@@ -276,6 +299,62 @@ class Checks:
             got = self.in_page(self.listed, base, named)
             assert [status for status, _ in got] == [200] * 4, got
 
+    def tickets(self):
+        """A page opens an event stream and a WebSocket with a ticket each, once."""
+        steps = """
+            const person = {
+                username: USERNAME, password: "correct horse", full_name: "A Person",
+                email: USERNAME + "@example.com",
+            };
+            const post = (path, headers, body) => outcome(path, {
+                method: "POST", body: JSON.stringify(body),
+                headers: { "Content-Type": "application/json", ...headers },
+            });
+            await post("/v1/auth/register", {}, person);
+            const login = await post("/v1/auth/login", {}, person);
+            const session = { Authorization: `Bearer ${login.body.access_token}` };
+            const made = await post("/v1/auth/api-keys", session, { name: "page" });
+            const key = { "X-API-Key": made.body.raw_key };
+            const withTicket = async (path) => {
+                const post = { method: "POST", headers: key };
+                const { body } = await outcome("/v1/auth/tickets", post);
+                return `${base}${path}?ticket=${body.ticket}`;
+            };
+            const next = (target) => new Promise((got, fail) => {
+                target.onmessage = (event) => got(event.data);
+                target.onerror = () => fail("refused");
+            });
+            const tried = (promise) => promise.catch((fault) => fault);
+            const open = (address) => {
+                const socket = new WebSocket(address.replace(/^http/, "ws"));
+                socket.onopen = () => socket.send("hello");
+                return socket;
+            };
+            const stream = await withTicket("/live/stream");
+            const source = new EventSource(stream);
+            const heard = [await tried(next(source))];
+            const second = next(source);
+            await outcome("/live/go-on", { headers: key });
+            heard.push(await tried(second));
+            source.close();
+            const again = new EventSource(stream);
+            heard.push(await tried(next(again)), again.readyState);
+            const socket = await withTicket("/live/socket");
+            heard.push(await tried(next(open(socket))), await tried(next(open(socket))));
+            const of_login = { method: "POST", headers: session };
+            heard.push((await outcome("/v1/auth/tickets", of_login)).status);
+            return heard;
+        """
+        for nth, base in enumerate(self.bases):
+            got = self.in_page(self.listed, base, steps.replace("USERNAME", f'"visitor{nth}"'))
+            # 2: the source has given up.
+            expected = ["first", "second", "refused", 2, "hello", "refused", 403]
+            assert got == expected, got
+            paths = [path for _, path in self.upstream_saw]
+            assert paths == ["/live/stream", "/live/go-on", "/live/socket"], paths
+        log = (self.front.room / "access.log").read_text()
+        assert "tkt_" not in log, "a ticket is in the log"
+
     def kept(self):
         """A page of another origin, a sandboxed frame and a route without a policy get nothing."""
         steps = """
@@ -327,6 +406,7 @@ class Checks:
             self.streams,
             self.any_headers,
             self.accounts,
+            self.tickets,
             self.kept,
             self.cookies,
         )

@@ -28,10 +28,23 @@ class FreshKey(Bearer):
         return call(issue, "POST", os.environ["KEYWARD_BOOTSTRAP"])["data"]["token"]
 
 
-@schemathesis.auth().apply_to(path_regex="^/api/")
+@schemathesis.auth().apply_to(path_regex="^/api/(?!v1/tickets|agent-tokens/tickets)")
 class AccessToken(Bearer):
     def get(self, case, context):
         return access_token()
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path_regex="^/api/v1/tickets")
+class TenantKey(Bearer):
+    def get(self, case, context):
+        key = {"name": "for tickets", "expiry_date": "2999-12-31T23:59:59Z"}
+        return call(ORIGIN + "/api/v1/active/tokens/", "POST", access_token(), key)["token"]
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path_regex="^/api/agent-tokens/tickets")
+class AgentKey(Bearer):
+    def get(self, case, context):
+        return call(ORIGIN + "/api/agent-tokens/me", "POST", access_token())["token"]
 
 
 @schemathesis.auth().apply_to(path_regex="^/v1/auth/api-keys")
@@ -42,6 +55,13 @@ class Session(Bearer):
         call(ORIGIN + "/v1/auth/register", "POST", body=person)
         login = {"username": username, "password": password}
         return call(ORIGIN + "/v1/auth/login", "POST", body=login)["access_token"]
+
+
+@schemathesis.auth(refresh_interval=None).apply_to(path_regex="^/v1/auth/tickets")
+class AccountKey(Session):
+    def get(self, case, context):
+        session = super().get(case, context)
+        return call(ORIGIN + "/v1/auth/api-keys", "POST", session, {"name": "tickets"})["raw_key"]
 
 
 @schemathesis.hook

@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::{Act, Client, Plan, Reply, TestUser, Upstream, World};
+use crate::support::{Act, Client, Plan, Reply, TestUser, Upstream, World, json};
 
 /// Text that occurs nowhere else, in the form of tokens and as long as tokens.
 const BAD: [&str; 4] = [
@@ -118,6 +118,7 @@ fn send_everywhere(world: &World, token: &str) -> Vec<String> {
 const EVERYWHERE: &str = "path = \"/placed/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
                           challenge = \"basic\"\ncredentials = { basic = true, \
                           websocket_protocol = true, cookie = \"token\", query = \"access_token\", \
+                          ticket = \"ticket\", \
                           headers = [\"X-API-Key\", \"Authorization\"] }";
 
 /// What clients may make of a token for Basic.
@@ -133,6 +134,8 @@ fn send_in_each_place(world: &World, token: &str) -> Vec<String> {
                              Sec-WebSocket-Version: 13\r\n\
                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let mut fields = vec![
+        "Accept: text/event-stream\r\n".to_owned(),
+        HANDSHAKE.to_owned(),
         format!("Authorization: {token}\r\n"),
         format!("X-API-Key: {token}\r\n"),
         format!("X-API-Key: {token}\r\nX-API-Key: {token}\r\n"),
@@ -148,6 +151,8 @@ fn send_in_each_place(world: &World, token: &str) -> Vec<String> {
         format!("?access_token={token}"),
         format!("?a=1&%61ccess_token={token}&b"),
         format!("?a=1;access_token={token}"),
+        format!("?ticket={token}"),
+        format!("?a=1&%74icket={token}&ticket={token}"),
     ];
     let mut answers = Vec::new();
     for method in ["GET", "POST"] {
@@ -195,7 +200,10 @@ fn no_token_is_in_any_log_line_metric_answer_or_file() {
     assert_eq!(world.api(TestUser::ALICE).revoke(&revoked.token).status, 200);
     let good = [bootstrap, alice.token.clone(), revoked.token.clone()];
     let mut marks = marks(&good);
-    let tokens = || good.iter().map(String::as_str).chain(BAD);
+    let made = world.api(TestUser::ALICE).call("POST", "/tickets", &alice.token, "");
+    let ticket = json(&made)["ticket"].as_str().expect("a ticket").to_owned();
+    marks.push(ticket.clone());
+    let tokens = || good.iter().chain([&ticket]).map(String::as_str).chain(BAD);
     marks.extend(tokens().flat_map(user_infos));
 
     for token in tokens() {

@@ -70,6 +70,7 @@ mod service_manager;
 mod signals;
 mod starting;
 mod support;
+mod tickets;
 mod timeouts;
 mod tls;
 mod unix;

@@ -164,6 +164,7 @@ impl Process {
             parts.authenticator(),
             parts.service(),
             parts.accounts(),
+            parts.tickets.clone(),
             parts.store.port(),
             access_log,
             plan,

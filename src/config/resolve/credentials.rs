@@ -13,8 +13,14 @@ pub(super) fn places(keys: CredentialKeys, spot: Spot<'_>) -> Option<Box<Credent
         websocket_protocol: keys.websocket_protocol,
         cookie: keys.cookie,
         query: keys.query,
+        ticket: keys.ticket,
         origins: keys.origins.unwrap_or_default(),
     };
+    if places.ticket.is_some() && places.ticket == places.query {
+        let message = "\"ticket\" and \"query\" are the same parameter: what it holds could not be \
+                       told";
+        spot.fault("credentials.ticket", message);
+    }
     let is_sent_by_browsers = places.cookie.is_some() || places.basic;
     if !places.origins.is_empty() && !is_sent_by_browsers {
         spot.warn(

@@ -30,6 +30,10 @@ settings! {
         /// browsers and the logs of other proxies: for short-lived tokens, where nothing else is
         /// possible.
         pub(crate) query: Option<String> = PARAMETER.optional(),
+        /// The name of a parameter of the query that holds a ticket (`POST /tickets` of a token
+        /// API), which is good once and for 30 s: for a WebSocket, or for a GET whose `Accept`
+        /// names `text/event-stream`.
+        pub(crate) ticket: Option<String> = TICKET.optional(),
         /// The origins of pages that may make requests which change something with a cookie or with
         /// Basic, besides the pages of the address that they ask for: in the forms of `cors.origins`,
         /// without `*`.
@@ -60,14 +64,20 @@ const COOKIE: Text<String> = text("the name of a cookie as in \"__Host-token\"",
 });
 
 const PARAMETER: Text<String> =
-    text("the name of a parameter of the query as in \"access_token\"", |text| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-        match text {
-            "" => empty(),
-            _ if text.len() <= 128 && text.chars().all(fits) => Ok(text.to_owned()),
-            _ => refused(),
-        }
-    });
+    text("the name of a parameter of the query as in \"access_token\"", parameter);
+
+const TICKET: Text<String> =
+    text("the name of a parameter of the query as in \"ticket\"", parameter);
+
+/// The name of a parameter of a query, which needs no percent-encoding.
+fn parameter(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    match text {
+        "" => empty(),
+        _ if text.len() <= 128 && text.chars().all(fits) => Ok(text.to_owned()),
+        _ => refused(),
+    }
+}
 
 const ORIGIN: Text<AllowedOrigin> =
     text("an origin as in \"https://app.example.com\" or \"https://*.example.com\"", |text| {

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 81] = [
+const ABSENT_BY_DEFAULT: [&str; 82] = [
     "dns",
     "dns.servers",
     "issuer.ca_file",
@@ -37,6 +37,7 @@ const ABSENT_BY_DEFAULT: [&str; 81] = [
     "route.credentials.headers",
     "route.credentials.origins",
     "route.credentials.query",
+    "route.credentials.ticket",
     "route.host",
     "route.max_body",
     "route.methods",

@@ -3,6 +3,7 @@
 mod issuers;
 mod listeners;
 mod routes;
+mod tickets;
 mod token_apis;
 
 use std::time::Duration;

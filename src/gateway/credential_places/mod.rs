@@ -9,6 +9,7 @@ mod cookie;
 mod origin;
 pub(in crate::gateway) mod query;
 mod subprotocol;
+mod ticket;
 
 use std::ops::Deref;
 
@@ -40,6 +41,8 @@ pub struct CredentialPlaces {
     pub cookie: Option<String>,
     /// The parameter of this name in the query.
     pub query: Option<String>,
+    /// The parameter of this name in the query, which holds a ticket.
+    pub ticket: Option<String>,
     /// The origins of pages that may make requests which change something with a credential that
     /// browsers send of their own accord, besides those of the address that they ask for.
     pub origins: Vec<AllowedOrigin>,
@@ -111,21 +114,8 @@ impl CredentialPlaces {
                 called: "a cookie",
             }));
         }
-        if let (Some(name), Some(query)) = (&self.query, head.uri.query()) {
-            if query::is_behind_semicolon(query, name) {
-                let cause = "its query has the parameter behind a semicolon, which only some \
-                             readers take for a separator";
-                return Err(Refusal::AmbiguousCredential { cause: cause.into() });
-            }
-            found.extend(query::values(query, name).map(|value| Found {
-                token: if value.is_empty() {
-                    Err(malformed("the parameter of its query is empty"))
-                } else {
-                    Ok(PresentedToken::Decoded(value))
-                },
-                field: CredentialField::Query,
-                called: "a parameter of the query",
-            }));
+        if let Some(query) = head.uri.query() {
+            self.in_query(query, head, reading, &mut found)?;
         }
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
@@ -216,6 +206,41 @@ impl CredentialPlaces {
         }
     }
 
+    fn in_query<'a>(
+        &'a self,
+        query: &'a str,
+        head: &Parts,
+        reading: &Reading<'_>,
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), Refusal> {
+        let parameters = [
+            (&self.query, CredentialField::Query, "a parameter of the query"),
+            (&self.ticket, CredentialField::Ticket, "a ticket in the query"),
+        ];
+        for (name, field, called) in parameters {
+            let Some(name) = name else { continue };
+            if query::is_behind_semicolon(query, name) {
+                let cause = "its query has the parameter behind a semicolon, which only some \
+                             readers take for a separator";
+                return Err(Refusal::AmbiguousCredential { cause: cause.into() });
+            }
+            found.extend(query::values(query, name).map(|value| Found {
+                token: if value.is_empty() {
+                    Err(malformed("the parameter of its query is empty"))
+                } else if field == CredentialField::Ticket
+                    && !ticket::is_taken(head, reading.is_websocket)
+                {
+                    Err(malformed(ticket::ELSEWHERE))
+                } else {
+                    Ok(PresentedToken::Decoded(value))
+                },
+                field,
+                called,
+            }));
+        }
+        Ok(())
+    }
+
     /// Refuses a request that changes something with a credential that browsers send of their own
     /// accord, if it comes from a page that may not make it. A WebSocket may change something, too,
     /// and no browser asks first whether a page may open it.
@@ -231,6 +256,7 @@ impl CredentialPlaces {
             CredentialField::Cookie => Proof::Needed,
             // A browser repeats it once its user has typed it.
             CredentialField::Basic => Proof::FromBrowsers,
+            // No browser adds it of its own accord. A page that has a ticket was given it.
             _ => return Ok(()),
         };
         if !is_websocket && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -258,6 +284,15 @@ impl CredentialPlaces {
             query::remove(target, name);
             query::remove_from_referer(headers, name);
         }
+        self.remove_ticket(target);
+    }
+
+    /// Removes the ticket alone. It is used up, so it is of no use to the upstream, whatever the
+    /// route says.
+    pub(super) fn remove_ticket(&self, target: &mut Uri) {
+        if let Some(name) = &self.ticket {
+            query::remove(target, name);
+        }
     }
 
     /// The header that the credential came in, of those that are listed.
@@ -270,7 +305,7 @@ impl CredentialPlaces {
 pub(super) fn complete(field: CredentialField, is_switched: bool, headers: &mut HeaderMap) {
     match field {
         CredentialField::WebSocketProtocol if is_switched => subprotocol::select(headers),
-        CredentialField::Query => {
+        CredentialField::Query | CredentialField::Ticket => {
             make_private(headers);
             // A page would tell its address, and so the token, to those that it leads to.
             headers

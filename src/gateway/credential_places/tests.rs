@@ -13,6 +13,7 @@ fn everywhere() -> CredentialPlaces {
         websocket_protocol: true,
         cookie: Some("token".to_owned()),
         query: Some("access_token".to_owned()),
+        ticket: Some("ticket".to_owned()),
         origins: Vec::new(),
     }
 }

@@ -58,10 +58,12 @@ pub(super) fn prepare(
         headers.insert(DESTINATION, destination.clone());
     }
     // Last, as what the path has been rewritten to has the query of the request.
-    if let Some(places) = &permit.route().credentials
-        && !permit.route().forward_credential
-    {
-        places.remove(&mut head.headers, &mut head.uri);
+    if let Some(places) = &permit.route().credentials {
+        if permit.route().forward_credential {
+            places.remove_ticket(&mut head.uri);
+        } else {
+            places.remove(&mut head.headers, &mut head.uri);
+        }
     }
     // A credential of the upstream's own takes the place of the client's, which has been removed.
     if let Some(changes) = permit.route().request_headers() {

@@ -51,6 +51,7 @@ scripts! {
     HEARTBEAT = [ANNOUNCE, include_str!("scripts/heartbeat.lua")];
     ISSUE = [ANNOUNCE, RECORDS, include_str!("scripts/issue.lua")];
     OPEN_SESSION = [ANNOUNCE, RECORDS, include_str!("scripts/open_session.lua")];
+    OPEN_TICKET = [include_str!("scripts/open_ticket.lua")];
     OWNED = [ANNOUNCE, RECORDS, include_str!("scripts/owned.lua")];
     PURGE = [ANNOUNCE, RECORDS, include_str!("scripts/purge.lua")];
     RECORDS_OF = [ANNOUNCE, RECORDS, include_str!("scripts/records_of.lua")];
@@ -63,6 +64,7 @@ scripts! {
     SETTLE = [ANNOUNCE, include_str!("scripts/settle.lua")];
     SETTLE_COUNTERS = [include_str!("scripts/settle_counters.lua")];
     TAKE_PERMITS = [include_str!("scripts/take_permits.lua")];
+    TAKE_TICKET = [include_str!("scripts/take_ticket.lua")];
     TOUCH = [ANNOUNCE, RECORDS, include_str!("scripts/touch.lua")];
 }
 

@@ -21,6 +21,9 @@
 //! | `c:<counter>` | hash | what failed in one window: `e` when it ends, `s` how many are spent, `r` how many reserved. Time to live: a minute beyond a window, by intervals |
 //! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds. Time to live: until then |
 //! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
+//! | `t:<digest>` | hash | an open ticket, under the SHA-256 of it: `h` the digest of its token, `e` when it ends, `s` its seal. Time to live: a minute beyond its life |
+//! | `to:<digest>` | sorted set | the open tickets of one token by their end. Time to live: as the latest of them |
+//! | `tickets` | sorted set | all open tickets by their end. Time to live: as the latest of them |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
 //! | `instances` | hash | instance id → beat, space, and for how many milliseconds after it the instance may use what it remembers: the members of the fleet |
@@ -117,6 +120,23 @@ impl Layout {
 
     pub(super) fn accounts(&self) -> String {
         self.key("accounts")
+    }
+
+    pub(super) fn ticket(&self, ticket: TokenDigest) -> String {
+        self.key(&format!("t:{}", hex::encode(ticket.as_bytes())))
+    }
+
+    /// What the open tickets of a token begin with; its digest follows.
+    pub(super) fn tickets_of_tokens(&self) -> String {
+        self.key("to:")
+    }
+
+    pub(super) fn tickets_of(&self, token: TokenDigest) -> String {
+        self.tickets_of_tokens() + &hex::encode(token.as_bytes())
+    }
+
+    pub(super) fn tickets(&self) -> String {
+        self.key("tickets")
     }
 
     pub(super) fn counter(&self, counter: CounterKey) -> String {
@@ -245,6 +265,7 @@ mod tests {
             layout.accounts(),
         ]);
         keys.extend([layout.counter(counter), layout.group(counter)]);
+        keys.extend([layout.ticket(digest), layout.tickets_of(digest), layout.tickets()]);
         assert!(
             keys.iter()
                 .all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),

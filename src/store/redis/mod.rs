@@ -71,6 +71,7 @@ mod pushes;
 mod records;
 mod reply;
 pub mod settings;
+mod tickets;
 
 #[cfg(test)]
 #[allow(

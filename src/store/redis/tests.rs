@@ -34,6 +34,7 @@ mod membership;
 mod model;
 mod outages;
 mod permits;
+mod tickets;
 
 use super::server::RedisServer;
 

@@ -167,6 +167,11 @@ impl AccountsWorld {
                  accept = [\"accounts\", \"jarvispy\"]",
             )
             .route(
+                "path = \"/live/{*rest}\"\nupstream = \"app\"\n\
+                 accept = [\"accounts\", \"jarvispy\", \"platform\", \"agents\"]\n\
+                 credentials.ticket = \"ticket\"",
+            )
+            .route(
                 "path = \"/kept/{*rest}\"\nupstream = \"app\"\naccept = [\"accounts\"]\n\
                  forward_credential = true",
             )

@@ -28,7 +28,7 @@ mod world;
 
 pub(crate) use client::Client;
 pub(crate) use message::{Fault, Fields, Request, Response};
-pub(crate) use open::{Ongoing, open};
+pub(crate) use open::{Ongoing, open, open_at};
 pub(crate) use plan::Plan;
 pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};

@@ -45,15 +45,25 @@ pub(crate) fn open(
     kept: Ongoing,
     token: &str,
 ) -> (Client, Gate) {
+    open_at(world, upstream, path, path, kept, &format!("Authorization: Bearer {token}\r\n"))
+}
+
+/// The same, with a target of this path, and with these field lines.
+pub(crate) fn open_at(
+    world: &World,
+    upstream: &Upstream,
+    path: &str,
+    target: &str,
+    kept: Ongoing,
+    more: &str,
+) -> (Client, Gate) {
     let gate = Gate::default();
     let acts =
         [Act::Send(kept.begins().into()), Act::Wait(gate.clone()), Act::Send(b"more".into())];
     upstream.answer(path, Reply::acts(acts));
     let mut client = world.client();
     let fields = kept.fields();
-    client.send(format!(
-        "GET {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
-    ));
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n{more}{fields}\r\n"));
     while !String::from_utf8_lossy(client.seen()).contains("first") {
         let more = client.some().expect("the exchange opens");
         assert!(!more.is_empty(), "closed after {:?}", String::from_utf8_lossy(client.seen()));
