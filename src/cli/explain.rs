@@ -196,6 +196,7 @@ fn route_lines(route: &ExplainedRoute) -> Vec<Line> {
         lines.push(("route's upgrades", listed(&route.upgrades, "none")));
     }
     lines.extend(route.limits.iter().map(|limit| ("route's limit", limit.clone())));
+    lines.extend(route.compression.iter().map(|rules| ("route compresses", rules.clone())));
     lines.extend(route.require.iter().map(|rule| ("route requires", rule.clone())));
     lines
 }

@@ -138,6 +138,7 @@ fn what_is_absent_has_its_default() {
         upgrades: None,
         cors: None,
         rate_limits: None,
+        compression: None,
         accept: vec!["api".into()],
         path_rules: None,
         credentials: None,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
+use super::compression::CompressedBody;
 use crate::upstream::{ReplyBody, UpstreamTunnel};
 
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) enum BodySource {
         body: ReplyBody,
         silence: Option<Duration>,
     },
+    /// An upstream, through an encoder.
+    Compressed(Box<CompressedBody>),
     /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection
     /// itself. `closing`: the time that one side has to close after the other.
     Tunnel {
@@ -34,6 +37,7 @@ impl BodySource {
             Self::Empty | Self::Tunnel { .. } => true,
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Upstream { body, .. } => body.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 }

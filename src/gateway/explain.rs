@@ -299,6 +299,7 @@ fn explained(plan: &Plan, route: &RouteSettings) -> ExplainedRoute {
         },
         accept: route.accept.iter().map(ToString::to_string).collect(),
         limits: route.limits.explained(),
+        compression: route.compression.as_ref().map(|rules| rules.explained()),
         require: tenant.chain(route.require.iter().map(ToString::to_string)).collect(),
     }
 }

@@ -23,6 +23,7 @@ mod authorize;
 mod body_source;
 mod challenge;
 mod client_address;
+mod compression;
 mod conditions;
 mod connection;
 mod control;
@@ -79,6 +80,7 @@ use hyper::body::Incoming;
 
 pub use allowed_origin::AllowedOrigin;
 pub use challenge::{ChallengeScheme, DEFAULT_REALM, RouteChallenge};
+pub use compression::{Coding, CompressionRules, MediaTypeRule};
 pub use conditions::{Conditions, Expected};
 pub use connection::{
     ClientCertificate, ClientConnection, ClientOrigin, PeerAddress, Scheme, TrustedProxies,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 
 use super::challenge::RouteChallenge;
+use super::compression::CompressionRules;
 use super::conditions::Conditions;
 use super::connection::Scheme;
 use super::cors_policy::{CorsPolicies, CorsSettings};
@@ -158,6 +159,8 @@ pub struct RouteSettings {
     pub rate_limits: Option<Box<LimitSettings>>,
     /// What pages of other origins may do with it; none: that is the upstream's to say.
     pub cors: Option<Arc<CorsSettings>>,
+    /// What of its responses is compressed, if anything.
+    pub compression: Option<Box<CompressionRules>>,
     /// What the caller must be.
     pub require: Vec<Requirement>,
     /// What its path says of a tenant, if it does.

@@ -14,6 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body_source::BodySource;
+use super::compression::{CompressedBody, Polled};
 use super::control::{Ending, Phase, Tunnel};
 use super::exchange::Exchange;
 use super::exchange_times::ExchangeTimes;
@@ -81,7 +82,7 @@ pub(super) fn finish(
             (BodySource::Empty, None)
         }
         source => {
-            if !matches!(source, BodySource::Upstream { .. }) {
+            if !matches!(source, BodySource::Upstream { .. } | BodySource::Compressed(_)) {
                 // A client that does not read it must not hold its connection for ever.
                 let times = ExchangeTimes::answered(exchange.local.plan.timeouts.body);
                 control.go_by(times);
@@ -303,6 +304,66 @@ pub(super) fn close_if_unread(exchange: &Exchange, headers: &mut HeaderMap) {
     }
 }
 
+/// The upstream broke the response off, or the client its request.
+fn note_broken(exchange: &mut Exchange, fault: &hyper::Error) {
+    if let Some(ending) = exchange.control.upload.get().ending() {
+        exchange.control.note_ending(ending);
+    } else {
+        exchange.control.note_ending(Ending::UpstreamBroke);
+        let cause = with_cause(fault);
+        exchange.fault = Some(format!("the upstream broke off the response: {cause}"));
+    }
+}
+
+impl ResponseBody {
+    /// As for an upstream's body, for one that goes through an encoder.
+    #[cold]
+    fn poll_compressed(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let (BodySource::Compressed(body), Some(exchange)) = (&mut self.source, &mut self.exchange)
+        else {
+            return Poll::Ready(None);
+        };
+        let control = Rc::clone(&exchange.control);
+        let asked = |answer: Poll<Option<Duration>>| {
+            control.awaits_upstream.set(answer.is_pending());
+            if let Poll::Ready(Some(silence)) = answer {
+                control.deadline.set(silence);
+            }
+        };
+        match std::task::ready!(CompressedBody::poll(body, cx, asked)) {
+            Polled::Frame(frame) => {
+                exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                exchange.is_complete = body.is_end_stream();
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        strip_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
+            }
+            Polled::End => {
+                exchange.is_complete = true;
+                Poll::Ready(None)
+            }
+            Polled::Fault(fault) => {
+                note_broken(exchange, &fault);
+                self.fault = Some(fault);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Polled::Failed(fault) => {
+                exchange.fault = Some(format!("the response could not be compressed: {fault}"));
+                control.cut(Ending::UpstreamBroke);
+                Poll::Pending
+            }
+        }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -327,6 +388,7 @@ impl Body for ResponseBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             BodySource::Upstream { body, silence } => (body, *silence),
+            BodySource::Compressed(_) => return this.poll_compressed(cx),
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(exchange) = &mut this.exchange else { return polled };
@@ -351,13 +413,7 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(fault))) => {
-                if let Some(ending) = exchange.control.upload.get().ending() {
-                    exchange.control.note_ending(ending);
-                } else {
-                    exchange.control.note_ending(Ending::UpstreamBroke);
-                    let cause = with_cause(&fault);
-                    exchange.fault = Some(format!("the upstream broke off the response: {cause}"));
-                }
+                note_broken(exchange, &fault);
                 this.fault = Some(fault);
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -375,6 +431,7 @@ impl Body for ResponseBody {
             BodySource::Empty | BodySource::Tunnel { .. } => SizeHint::with_exact(0),
             BodySource::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             BodySource::Upstream { body, .. } => body.size_hint(),
+            BodySource::Compressed(_) => SizeHint::default(),
         }
     }
 }

@@ -104,6 +104,8 @@ pub struct ExplainedRoute {
     /// How long its exchanges may take and how large their requests may be, each with the key that
     /// says so: `response head: 1m ("response_head" in [timeouts])`.
     pub limits: Vec<String>,
+    /// What of its responses is compressed, and with what; `None`: nothing.
+    pub compression: Option<String>,
     /// What it asks of the caller, each a sentence's part: `role "admin"`.
     pub require: Vec<String>,
 }

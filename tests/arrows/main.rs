@@ -87,6 +87,7 @@ const EVERY_LAYER: &[&str] = &[
 /// An outside crate, and the only places whose files may name it: a place is a module, as a file or
 /// as a directory.
 const KEPT_CRATES: &[(&str, &[&str])] = &[
+    ("compression_codecs", &["src/gateway/compression"]),
     ("jsonwebtoken", &["src/tokens/jwt", "src/tokens/signed"]),
     ("listenfd", &["src/app/service_manager"]),
     ("redis", &["src/store/redis"]),

@@ -31,6 +31,7 @@ mod change_without_loss;
 mod circuit;
 mod cli;
 mod client_address;
+mod compression;
 mod concurrency;
 mod conditions;
 mod connection_bounds;

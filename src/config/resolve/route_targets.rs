@@ -17,6 +17,7 @@ const FOR_UPSTREAMS: &[&str] = &[
     "forward_credential",
     "timeouts",
     "max_body",
+    "compression",
     "request_headers",
     "upgrades",
     "resolve_tenant",

@@ -15,10 +15,10 @@ use super::rate_limits;
 use super::route_limits;
 use super::route_targets;
 use crate::config::pattern::{PathPattern, Segment};
-use crate::config::tables::{Name, RequireKeys, RouteKeys, WEBSOCKET};
+use crate::config::tables::{CompressionKeys, Name, RequireKeys, RouteKeys, WEBSOCKET};
 use crate::gateway::{
-    Conditions, ForwardPath, HostRule, PathChange, PathRules, Requirement, RequirementField,
-    RouteLimits, RouteSettings, RouteTarget, Scheme, TenantRule, Upgrades,
+    CompressionRules, Conditions, ForwardPath, HostRule, PathChange, PathRules, Requirement,
+    RequirementField, RouteLimits, RouteSettings, RouteTarget, Scheme, TenantRule, Upgrades,
 };
 use crate::settings::fault::{Findings, Spot};
 use crate::settings::list::Placed;
@@ -204,6 +204,7 @@ fn route(
         upgrades,
         cors: None,
         rate_limits,
+        compression: spot.is_given("compression").then(|| compression(keys.compression)),
         path_rules,
         accept: accept.into_iter().map(|name| name.value).collect(),
         credentials,
@@ -271,6 +272,14 @@ fn upgrades(keys: &RouteKeys, spot: Spot<'_>) -> Option<Box<Upgrades>> {
     }
     let is_usual = upgrades.websocket && upgrades.others.is_empty();
     (!is_usual).then(|| Box::new(upgrades))
+}
+
+fn compression(keys: CompressionKeys) -> Box<CompressionRules> {
+    Box::new(CompressionRules {
+        codings: keys.algorithms,
+        min_size: u64::try_from(keys.min_size).unwrap_or(u64::MAX),
+        types: keys.types,
+    })
 }
 
 fn requirements(keys: RequireKeys) -> Vec<Requirement> {

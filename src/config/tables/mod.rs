@@ -3,6 +3,7 @@
 //! stands for itself are declared by the parts.
 
 mod claims;
+mod compression;
 mod conditions;
 mod cors;
 mod credentials;
@@ -19,6 +20,7 @@ mod texts;
 mod token_api;
 mod upstream;
 
+pub(super) use compression::CompressionKeys;
 pub(super) use cors::CorsKeys;
 pub(super) use credentials::CredentialKeys;
 pub(super) use identity_headers::IdentityHeaderKeys;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::claims::Claims;
+use super::compression::CompressionKeys;
 use super::conditions::WhenKeys;
 use super::cors::CorsKeys;
 use super::credentials::{CredentialKeys, REALM};
@@ -81,6 +82,8 @@ settings! {
         /// The body of a request, where that is not what `body` in `[limits]` says. A larger one is
         /// answered with 413, or broken off where its length was not stated.
         pub(crate) max_body: Option<Option<usize>> = or_off(size(BODY_SIZE)).optional(),
+        /// Whether responses of the upstream are compressed for clients that accept it.
+        pub(crate) compression: CompressionKeys = table(),
         /// What it changes in the headers of requests.
         pub(crate) request_headers: RequestHeaderKeys = table(),
         /// What it changes in the headers of its answers.

@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 82] = [
+const ABSENT_BY_DEFAULT: [&str; 84] = [
     "dns",
     "dns.servers",
     "issuer.ca_file",
@@ -27,6 +27,8 @@ const ABSENT_BY_DEFAULT: [&str; 82] = [
     "listener.client_certificates",
     "listener.trusted_proxies",
     "route.add_prefix",
+    "route.compression",
+    "route.compression.types",
     "route.concurrent_requests",
     "route.cors",
     "route.cors.expose",

@@ -1,5 +1,6 @@
 //! Each class of fault, with its place and its words.
 
+mod compression;
 mod issuers;
 mod listeners;
 mod routes;

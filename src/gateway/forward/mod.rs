@@ -20,6 +20,7 @@ use http_body::Body as _;
 
 use super::authorize::Permit;
 use super::body_source::BodySource;
+use super::compression::CompressedBody;
 use super::control::{Phase, Upload};
 use super::credential_places;
 use super::exchange::Exchange;
@@ -56,6 +57,9 @@ pub(super) async fn forward(
     let has_body = !body.is_over();
     let asked = upgrades::asked(permit.route().upgrades_taken(), passed, &head.headers)?;
     let switch = asked.map(|asked| tunnel::Handshake::begin(asked, &mut head)).transpose()?;
+    let compression = permit.route().compression.as_deref().filter(|_| !exchange.is_grpc);
+    let compression =
+        compression.and_then(|rules| rules.negotiate(exchange.version, &head.headers));
     // From what the client sent: fields that are removed decide, too.
     let key = balancing_key(upstream, exchange, &head);
     let (forwarding, takes_trailers) =
@@ -167,7 +171,18 @@ pub(super) async fn forward(
     if !body.is_end_stream() && control.is_stream() {
         exchange.gateway.register(&control);
     }
-    Ok(Response::from_parts(head, BodySource::Upstream { body, silence }))
+    let coding = compression.and_then(|negotiation| {
+        let is_empty = !is_head && body.is_end_stream();
+        negotiation.apply(&mut head, is_empty).filter(|_| !is_head)
+    });
+    let source = match coding {
+        None => BodySource::Upstream { body, silence },
+        Some(coding) => {
+            let body = CompressedBody::new(body, silence, coding, is_event_stream);
+            BodySource::Compressed(Box::new(body))
+        }
+    };
+    Ok(Response::from_parts(head, source))
 }
 
 /// Changes the head of an answer as the route says.

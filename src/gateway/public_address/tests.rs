@@ -46,6 +46,7 @@ fn route(strip: &str, add: &str) -> RouteSettings {
         limits: limits(),
         cors: None,
         rate_limits: None,
+        compression: None,
         credentials: None,
         challenge: None,
     }
