@@ -78,16 +78,7 @@ async fn alone(
     let plan = plan.map_err(|words| fault("route", words))?;
     issuers.replace(prepared);
     keys_have_come(&set).await;
-    Ok(Arc::new(Shared::new(
-        parts.authenticator(),
-        parts.service(),
-        parts.accounts(),
-        parts.tickets.clone(),
-        parts.store.port(),
-        None,
-        plan,
-        parts.fleet_counters.clone(),
-    )))
+    Ok(Arc::new(Shared::new(parts.services(), None, plan)))
 }
 
 /// Waits until the keys of every issuer are fetched or have failed to be.

@@ -9,6 +9,7 @@ use super::keys::{Keys, MissingKeys, ReadKeys};
 use super::lease::lease;
 use super::open_store::{OpenStore, StoreFault, command};
 use crate::config::Config;
+use crate::gateway::Services;
 use crate::limits::FleetCounters;
 use crate::store::{EmbeddedOptions, EmbeddedStore};
 use crate::telemetry::histogram::Histogram;
@@ -36,8 +37,8 @@ pub(super) struct Parts {
     limits: Logins,
     counters: Arc<dyn Counters>,
     /// Of limits; none where this is no fleet.
-    pub(super) fleet_counters: Option<Arc<FleetCounters>>,
-    pub(super) tickets: TicketService,
+    fleet_counters: Option<Arc<FleetCounters>>,
+    tickets: TicketService,
     pub(super) peppers: Arc<Peppers>,
     store_key: Arc<StoreKey>,
     /// How long one look-up may take.
@@ -162,7 +163,19 @@ impl Parts {
         }
     }
 
-    pub(super) fn authenticator(&self) -> Authenticator {
+    /// What requests are judged and served with.
+    pub(super) fn services(&self) -> Services {
+        Services {
+            authenticator: self.authenticator(),
+            service: self.service(),
+            accounts: self.accounts(),
+            tickets: self.tickets.clone(),
+            store: self.store.port(),
+            fleet_counters: self.fleet_counters.clone(),
+        }
+    }
+
+    fn authenticator(&self) -> Authenticator {
         Authenticator::new(self.tokens(self.look_up))
     }
 

@@ -108,7 +108,7 @@ pub use route_table::HostRule;
 pub use route_target::{FixedAnswer, RouteTarget};
 pub use upgrades::Upgrades;
 pub use upstream_path::{ForwardPath, PathChange, PathRules};
-pub use worker::{Shared, WorkerGateway};
+pub use worker::{Services, Shared, WorkerGateway};
 
 use body_source::BodySource;
 use exchange::Exchange;

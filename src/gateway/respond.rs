@@ -289,6 +289,8 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     }
     if let Some(seconds) = refusal.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(1_u64));
     }
     close_if_unread(exchange, headers);
     if matches!(refusal, Refusal::Head(_)) && !exchange.control.is_stream() {

@@ -47,19 +47,28 @@ pub struct Shared {
     fleet_counters: Option<Arc<FleetCounters>>,
 }
 
+/// What requests are judged and served with, of which a reload changes nothing.
+pub struct Services {
+    /// Checks tokens.
+    pub authenticator: Authenticator,
+    /// Changes the allowlist.
+    pub service: TokenService,
+    /// Keeps accounts.
+    pub accounts: AccountsService,
+    /// Issues and redeems tickets.
+    pub tickets: TicketService,
+    /// Where uses of tokens are noted.
+    pub store: Arc<dyn Store>,
+    /// The counters of limits that the fleet shares; none: this instance counts alone.
+    pub fleet_counters: Option<Arc<FleetCounters>>,
+}
+
 impl Shared {
-    /// With the first plan.
+    /// With the first plan. `access_log`: where lines go; none: nowhere.
     #[must_use]
-    pub fn new(
-        authenticator: Authenticator,
-        service: TokenService,
-        accounts: AccountsService,
-        tickets: TicketService,
-        store: Arc<dyn Store>,
-        access_log: Option<AccessLog>,
-        mut plan: Plan,
-        fleet_counters: Option<Arc<FleetCounters>>,
-    ) -> Self {
+    pub fn new(services: Services, access_log: Option<AccessLog>, mut plan: Plan) -> Self {
+        let Services { authenticator, service, accounts, tickets, store, fleet_counters } =
+            services;
         if let Some(fleet) = &fleet_counters {
             plan.share(fleet);
         }

@@ -28,6 +28,17 @@ pub(super) struct Sessions {
     all: RefCell<Vec<Session>>,
     /// One connection is made at a time, and all requests that wait for it share it.
     pub(super) connecting: tokio::sync::Mutex<()>,
+    /// How many requests have the right to make one, and have not made it yet.
+    makers: Rc<Cell<usize>>,
+}
+
+/// A request that makes a connection, which others may share.
+pub(super) struct Maker(Rc<Cell<usize>>);
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 #[derive(Clone)]
@@ -114,7 +125,14 @@ impl Sessions {
 
     /// Whether a connection is being made that others may share.
     pub(super) fn are_connecting(&self) -> bool {
-        self.connecting.try_lock().is_err()
+        self.makers.get() > 0
+    }
+
+    /// From now on, until this is dropped, a connection is being made. Those that only wait for the
+    /// lock make none: they would wait for each other.
+    pub(super) fn begin_making(&self) -> Maker {
+        self.makers.set(self.makers.get() + 1);
+        Maker(Rc::clone(&self.makers))
     }
 
     /// Closes one that carries nothing; whether there was one.

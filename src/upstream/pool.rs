@@ -121,7 +121,10 @@ impl Pool {
         is_fresh: bool,
         right: Right,
     ) -> Result<Channel, NotOpened> {
-        let _connecting = if purpose == Purpose::Response && self.speaks_http2.get() {
+        let is_shared = purpose == Purpose::Response && self.speaks_http2.get();
+        let is_maker = is_shared && matches!(right, Right::Place(_));
+        let _maker = is_maker.then(|| self.sessions.begin_making());
+        let _connecting = if is_shared {
             let lock = self.sessions.connecting.lock().await;
             // Made by the holder of the lock before.
             if !is_fresh && let Some(session) = self.sessions.free() {

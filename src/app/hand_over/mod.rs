@@ -40,7 +40,7 @@
 //! neither accepts the token any more, and no message between them can be late or lost. Open
 //! WebSockets and event streams are checked in the same way, twice a second.
 //!
-//! It costs some 20 µs a request, for as long as the old process still has something to finish. The
+//! It makes requests dearer for as long as the old process still has something to finish. The
 //! new one knows that from the end of a connection that the system closes with the process
 //! ([`Alive`]), so it holds however that ends.
 

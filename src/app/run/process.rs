@@ -160,16 +160,7 @@ impl Process {
                 return Err(fault("log.access", assemble::access_log_fault(&config, &error)).into());
             }
         };
-        let shared = Arc::new(Shared::new(
-            parts.authenticator(),
-            parts.service(),
-            parts.accounts(),
-            parts.tickets.clone(),
-            parts.store.port(),
-            access_log,
-            plan,
-            parts.fleet_counters.clone(),
-        ));
+        let shared = Arc::new(Shared::new(parts.services(), access_log, plan));
         shared.replace_addresses(&names.replace(&config.dns, &name_set));
 
         let started = WorkerPool::start(

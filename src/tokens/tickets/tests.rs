@@ -70,6 +70,7 @@ fn caller(kind: RecordKind) -> Caller {
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
+        limits: None,
     };
     Caller { digest: record.digest, token: Arc::new(Verified::new(&record)), outside: None }
 }
