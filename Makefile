@@ -11,7 +11,7 @@
 #                    learned under load
 # make bench         of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1,
 #                    HTTP/2, TLS, bodies, system calls, memory); what a fleet costs; what a flood of
-#                    logins costs
+#                    logins costs, and what crowds of clients do to others
 # make demo          keyward with a temporary store and an echo upstream
 
 SHELL := /bin/bash
@@ -280,6 +280,7 @@ bench:
 	bench/run --keyward "$$keyward"
 	bench/fleet --keyward "$$keyward"
 	bench/logins --keyward "$$keyward"
+	bench/crowds --keyward "$$keyward"
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -42,7 +42,8 @@
 //! [`app`] knows every part: it puts them together, runs them, reloads them, hands them over to
 //! another process and stops them.
 //!
-//! How many requests may be made is counted by [`limits`], which knows neither HTTP nor a store.
+//! How many requests may be made, and be under way, is counted by [`limits`], which knows neither
+//! HTTP nor a store.
 //!
 //! What operators hand over as files is read by [`files`]: it checks their access rights and
 //! decodes their text.
@@ -106,6 +107,8 @@
 //! | tunnel | an exchange that was switched to another protocol and carries bytes both ways |
 //! | worker | one thread with a runtime, connections, pools and counters of its own |
 //! | instance | one keyward process |
+//! | load | what an instance has under way, and how much it may have |
+//! | share | how many requests one token may have under way at the moment |
 //! | fleet | all instances that share a store |
 //! | hand-over | another process takes sockets and store over, and serves in the place of this one |
 //! | service manager | systemd, or what does its work: it starts keyward, and may listen for it |

@@ -78,7 +78,9 @@ async fn alone(
     let plan = plan.map_err(|words| fault("route", words))?;
     issuers.replace(prepared);
     keys_have_come(&set).await;
-    Ok(Arc::new(Shared::new(parts.services(), None, plan)))
+    let shared = Shared::new(parts.services(), None, plan);
+    shared.load.bound(config.limits.requests);
+    Ok(Arc::new(shared))
 }
 
 /// Waits until the keys of every issuer are fetched or have failed to be.

@@ -11,6 +11,7 @@ mod hand_over;
 mod issuers;
 mod keys;
 mod lease;
+mod memory;
 mod neighbour;
 mod open_store;
 mod parts;

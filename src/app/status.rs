@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::memory::{MemoryBound, resident};
 use super::parts::Parts;
 use crate::admin::{Component, NotReady, Status, StatusFuture};
 use crate::gateway::Shared;
@@ -21,6 +22,7 @@ pub(super) struct OwnStatus {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     pub(super) connection_limit: Arc<ConnectionLimit>,
+    pub(super) memory: MemoryBound,
     /// Watches the files of certificates.
     watcher: Watcher,
     pub(super) is_started: AtomicBool,
@@ -48,8 +50,10 @@ impl OwnStatus {
         connection_limit: Arc<ConnectionLimit>,
         watcher: Watcher,
     ) -> Self {
+        let memory = MemoryBound::new(Arc::clone(&shared.load), Arc::clone(&connection_limit));
         Self {
             shared,
+            memory,
             revocations: Arc::clone(&parts.revocations),
             link: parts.store.link(),
             counters,
@@ -130,7 +134,13 @@ impl Status for OwnStatus {
                 0 => Component::well("access_log"),
                 lines => Component::degraded("access_log", format!("{lines} lines were dropped")),
             };
-            let mut components = vec![store, log];
+            let memory = if self.memory.is_exceeded() {
+                let why = "it is more than limits.memory: new connections and requests get 503";
+                Component::degraded("memory", why)
+            } else {
+                Component::well("memory")
+            };
+            let mut components = vec![store, log, memory];
             for (name, health) in self.shared.issuers().health(Instant::now()) {
                 let name = format!("issuer {name}");
                 components.push(match health {
@@ -156,6 +166,11 @@ impl Status for OwnStatus {
             refused_fills: cache.refused_fills(),
             log_lines_dropped: self.shared.access_log.as_ref().map_or(0, |log| log.dropped()),
             connections_refused: self.connection_limit.refused(),
+            requests_under_way: self.shared.load.under_way(),
+            memory: resident().unwrap_or_default(),
+            memory_limit: self.memory.most(),
+            is_memory_exceeded: self.memory.is_exceeded(),
+            memory_exceeded: self.memory.times(),
             reloads_done: self.reloads_done.load(Ordering::Relaxed),
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
             certificate_reloads_done: self.watcher.reloads_done(),

@@ -21,6 +21,7 @@ use super::gate::is_grpc;
 use super::limit_state::LimitState;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
+use crate::limits::UnderWay;
 use crate::telemetry::Reason;
 use crate::tokens::clock;
 
@@ -54,6 +55,8 @@ pub(super) struct Exchange {
     pub(super) cors: Option<Box<CorsFields>>,
     /// What limits of requests said, where there are any; and its places among what is under way.
     pub(super) limits: Option<Box<LimitState>>,
+    /// Its place among all requests that are under way, where these are bounded.
+    pub(super) under_way: Option<Box<UnderWay>>,
     /// Where the credential was found.
     pub(super) credential_field: CredentialField,
     /// The caller, once its credential was found good.
@@ -104,6 +107,7 @@ impl Exchange {
             route: None,
             cors: None,
             limits: None,
+            under_way: None,
             credential_field: CredentialField::Authorization,
             admitted: None,
             upstream_took: None,

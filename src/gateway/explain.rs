@@ -139,7 +139,11 @@ async fn follow(
         }
         Destination::Route(at) => {
             let route = plan.route(at)?;
-            explanation.route = Some(explained(plan, route));
+            let mut explained = explained(plan, route);
+            explained.limits.extend(exchange.gateway.shared.load.most().map(|most| {
+                format!("requests under way in all: {most} (\"requests\" in [limits])")
+            }));
+            explanation.route = Some(explained);
             if let Some(limits) = &plan.limits {
                 explanation.rate_limits = limits.explained_route(at, &route.accept);
             }

@@ -21,6 +21,7 @@ use super::exchange::Exchange;
 use super::exchange_times::ExchangeTimes;
 use super::forward::{ClientBody, until};
 use super::limit;
+use super::overload;
 use super::paths::parameters;
 use super::plan::{Plan, TokenApiSettings};
 use super::refusal::Refusal;
@@ -110,7 +111,9 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let token_api = call.token_api;
+    overload::enter(exchange)?;
     let caller = permitted(local, exchange, call, head).await?;
+    overload::share(exchange)?;
     if let Some(admitted) = caller.as_ref().filter(|_| limit::is_limited(&local.plan, exchange)) {
         let (name, parameters) = (&token_api.name, &call.parameters);
         let asked = limit::call(&local.plan, exchange, name, admitted, parameters)?;
@@ -266,6 +269,8 @@ async fn read_body(
     let times = ExchangeTimes::answered(local.plan.timeouts.body);
     control.limit(times, u64::MAX, || Duration::ZERO);
     control.enter_for(Phase::Exchange, times.request_body);
+    // All of it, not only each piece: it is small, and a call may need no credential.
+    control.deadline.bind(local.plan.timeouts.body);
     loop {
         let frame = match until(&control.deadline, body.frame()).await {
             Some(Some(Ok(frame))) => frame,
@@ -280,6 +285,7 @@ async fn read_body(
             whole.extend_from_slice(data);
         }
     }
+    control.deadline.unbind();
     control.deadline.lift();
     Ok(whole)
 }
@@ -298,7 +304,7 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. } => FaceError::RateLimited {
             retry_after_seconds: refusal.retry_after_seconds().unwrap_or(1),
         },
-        Refusal::Store(_) => FaceError::Unavailable,
+        Refusal::Overloaded(_) | Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }
 }

@@ -1,11 +1,14 @@
 //! A request's way through keyward:
 //!
 //! ```text
-//! accept → TLS → hyper → gate → route → cors → authenticate → authorize → limit → forward →
-//! └───── server ─────┘   └───────────────────────────── gateway
-//! respond
-//! ──────┘
+//! accept → TLS → hyper → gate → route → cors
+//! └───── server ─────┘   └──── gateway ────┘
+//!   → authenticate → authorize → limit → forward → respond
+//!   └────────────────────── gateway ─────────────────────┘
 //! ```
+//!
+//! A request that goes along a route or to a token API first asks `overload` for a place, before
+//! the store is asked anything.
 //!
 //! [`run`] is that line. Each stage is a file with the verb as its name; a stage that says no
 //! returns a `Refusal`, and `respond` turns it into bytes. What has not been authorized does not
@@ -49,6 +52,7 @@ mod limit_state;
 mod line_buffer;
 mod manage;
 mod open_streams;
+mod overload;
 mod own_answer;
 mod paths;
 mod plan;
@@ -119,6 +123,8 @@ use route::Destination;
 use route_table::OwnPath;
 use worker::Local;
 
+use crate::limits::Excess;
+
 /// Answers one request. Nothing that a client, an upstream or the store does makes it fail: every
 /// "no" is a response.
 ///
@@ -170,7 +176,7 @@ pub fn refuse_head(
     refuse_and_close(exchange, &Refusal::Head(fault), cause)
 }
 
-/// Answers a request on a connection beyond the limit.
+/// Answers a request on a connection that is more than keyward can bear.
 pub fn overloaded(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
@@ -178,7 +184,10 @@ pub fn overloaded(
     version: Version,
 ) -> Response<ResponseBody> {
     let exchange = Exchange::begin(gateway, client, control, version, false);
-    refuse_and_close(exchange, &Refusal::Overloaded, Refusal::Overloaded.cause())
+    let has_too_much_memory = gateway.shared.load.has_too_much_memory();
+    let excess = if has_too_much_memory { Excess::Memory } else { Excess::Connections };
+    let refusal = Refusal::Overloaded(excess);
+    refuse_and_close(exchange, &refusal, refusal.cause())
 }
 
 fn refuse_and_close(
@@ -212,6 +221,7 @@ async fn answer(
             Box::pin(manage::call(local, exchange, at, head, body)).await
         }
         Destination::Route(at) => {
+            overload::enter(exchange)?;
             if let Some(limits) = &plan.limits {
                 let asked = limit::arrived(limits, exchange, at);
                 if !asked.is_empty() {
@@ -219,6 +229,7 @@ async fn answer(
                 }
             }
             let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
+            overload::share(exchange)?;
             if limit::is_limited(plan, exchange) {
                 let path = head.uri.path();
                 let asked = limit::permitted(plan, exchange, at, permit.route(), path)?;

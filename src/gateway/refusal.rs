@@ -9,6 +9,7 @@ use super::challenge::{Challenge, RouteChallenge};
 use super::head_fault::HeadFault;
 use super::limit_state::whole_seconds;
 use crate::api::FaceError;
+use crate::limits::Excess;
 use crate::telemetry::Reason;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::issuer::{IssuerUnavailable, OutsideFault, OutsideRefusal};
@@ -96,8 +97,8 @@ pub(crate) enum Refusal {
         cause: String,
     },
 
-    /// There are more connections than keyward serves.
-    Overloaded,
+    /// There is more than keyward can bear.
+    Overloaded(Excess),
 
     /// The store cannot tell.
     Store(StoreError),
@@ -184,7 +185,12 @@ impl Refusal {
             Self::TooManyConcurrent { .. } => {
                 (429, Reason::TooManyConcurrent, "too many requests at the same time")
             }
-            Self::Overloaded => (503, Reason::Overloaded, "too many open connections"),
+            Self::Overloaded(Excess::Connections) => {
+                (503, Reason::Overloaded, "too many open connections")
+            }
+            Self::Overloaded(Excess::Requests | Excess::Memory) => {
+                (503, Reason::Overloaded, "too many requests at the moment")
+            }
             Self::Store(_) => {
                 (503, Reason::StoreUnavailable, "the service is temporarily unavailable")
             }
@@ -299,7 +305,15 @@ impl Refusal {
             | Self::RateLimited { cause, .. }
             | Self::TooManyConcurrent { cause, .. }
             | Self::OriginNotAllowed { cause } => cause.clone(),
-            Self::Overloaded => "there are more connections than limits.connections".to_owned(),
+            Self::Overloaded(Excess::Connections) => {
+                "there are more connections than limits.connections".to_owned()
+            }
+            Self::Overloaded(Excess::Requests) => {
+                "there are as many requests under way as limits.requests".to_owned()
+            }
+            Self::Overloaded(Excess::Memory) => {
+                "keyward takes more memory than limits.memory".to_owned()
+            }
             Self::Store(fault) => fault.to_string(),
             Self::Upstream(fault) => fault.to_string(),
             Self::UpstreamAmbiguous(what) | Self::Internal(what) => (*what).to_owned(),

@@ -61,6 +61,10 @@ pub(super) fn finish(
     mut response: Response<BodySource>,
 ) -> Response<ResponseBody> {
     exchange.status = Some(response.status());
+    if exchange.refusal.is_some() {
+        // A client that does not read the refusal takes no place from others.
+        exchange.under_way = None;
+    }
     response.headers_mut().insert(X_REQUEST_ID, exchange.id.clone());
     // A page opens a WebSocket without asking, to whatever origin.
     if !matches!(response.body(), BodySource::Tunnel { .. })
@@ -395,6 +399,12 @@ impl Body for ResponseBody {
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(exchange) = &mut this.exchange else { return polled };
         exchange.control.awaits_upstream.set(polled.is_pending());
+        if silence.is_none() && exchange.control.is_stream() && !exchange.is_grpc {
+            // The upstream may be silent. hyper asks for the next piece once the client takes it:
+            // for that it has its time, as a client of HTTP/1 has it at its socket.
+            let span = exchange.local.plan.timeouts.body;
+            exchange.control.set_or_lift(polled.is_ready().then_some(span));
+        }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = silence {

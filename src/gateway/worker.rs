@@ -15,6 +15,7 @@ use super::remembered::Remembered;
 use super::request_id::RequestIds;
 use crate::domain::{Timestamp, TokenDigest};
 use crate::limits::FleetCounters;
+use crate::limits::Load;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::log::LogFormat;
 use crate::telemetry::metrics::WorkerCounters;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// Where lines go; `None`: nowhere.
     pub access_log: Option<AccessLog>,
+    /// What the process has under way, and may have.
+    pub load: Arc<Load>,
     plan: ArcSwap<Plan>,
     generation: AtomicU64,
     /// The counters of limits that the fleet shares; none: this instance counts alone.
@@ -79,6 +82,7 @@ impl Shared {
             tickets,
             store,
             access_log,
+            load: Arc::default(),
             plan: ArcSwap::from_pointee(plan),
             generation: AtomicU64::new(0),
             fleet_counters,

@@ -7,12 +7,15 @@
 //! cell rate algorithm (GCRA): permits come back one by one, evenly over the period, and there is
 //! no window at whose border twice as many would pass. What is counted together has one
 //! [`CounterKey`].
+//!
+//! What the process as a whole can bear is its [`Load`].
 
 mod allowance;
 mod allowances;
 mod concurrency;
 mod gcra;
 mod key;
+mod load;
 mod quota;
 mod rate;
 mod settings;
@@ -22,6 +25,7 @@ mod verdict;
 pub use allowances::{Allowances, FleetCounters, Judged, Pending};
 pub use concurrency::{Concurrency, Place};
 pub use key::{CounterKey, LimitId, Scope};
+pub use load::{Excess, Load, UnderWay};
 pub use quota::{Quota, UNITS};
 pub use rate::{Asked, MOST_COUNTERS, Rate, Taken, Waiting};
 pub use settings::{LimitSettings, RateSettings};

@@ -1,7 +1,7 @@
 //! How many connections of clients are open at once, and what becomes of those beyond.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +20,8 @@ pub struct ConnectionLimit {
     /// For connections beyond the limit that a worker has, to answer them 503.
     surplus: Arc<Semaphore>,
     refused: AtomicU64,
+    /// Whether every new connection is one beyond the limit.
+    is_closed: AtomicBool,
 }
 
 impl ConnectionLimit {
@@ -30,6 +32,7 @@ impl ConnectionLimit {
             most: most.max(1),
             surplus: Arc::new(Semaphore::new(MOST_SURPLUS)),
             refused: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,11 @@ impl ConnectionLimit {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// From now on, every new connection is one beyond the limit, or is not any more.
+    pub fn close(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Relaxed);
+    }
+
     pub(super) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -53,7 +61,7 @@ impl ConnectionLimit {
     /// the limit included.
     pub(super) fn is_reached(&self, connections: usize) -> bool {
         let surplus = MOST_SURPLUS.saturating_sub(self.surplus.available_permits());
-        connections.saturating_sub(surplus) >= self.most
+        self.is_closed.load(Ordering::Relaxed) || connections.saturating_sub(surplus) >= self.most
     }
 
     /// A slot for a connection beyond the limit; `None`: all are taken, and it has to be closed at
@@ -81,5 +89,9 @@ mod tests {
         drop(slots);
         assert!(limit.surplus_slot().is_some());
         assert!(limit.is_reached(2) && !limit.is_reached(1));
+        limit.close(true);
+        assert!(limit.is_reached(0));
+        limit.close(false);
+        assert!(!limit.is_reached(1));
     }
 }

@@ -150,6 +150,16 @@ pub struct Gauges {
     pub log_lines_dropped: u64,
     /// Connections turned away because of the limit.
     pub connections_refused: u64,
+    /// Requests under way, where their number is bounded.
+    pub requests_under_way: u32,
+    /// The resident memory of the process, in bytes.
+    pub memory: u64,
+    /// How much it may be, in bytes; `None`: any amount.
+    pub memory_limit: Option<u64>,
+    /// Whether it is more, and what is new is refused.
+    pub is_memory_exceeded: bool,
+    /// How often it became more.
+    pub memory_exceeded: u64,
     /// Reloads that were put in force.
     pub reloads_done: u64,
     /// Reloads that were refused.
@@ -227,6 +237,27 @@ pub fn render<'a>(
         "keyward_access_log_dropped_total",
         "Lines of the access log that could not be written.",
         gauges.log_lines_dropped,
+    );
+    page.gauge(
+        "keyward_requests_under_way",
+        "Requests under way, where limits.requests bounds them.",
+        gauges.requests_under_way,
+    );
+    page.gauge("keyward_memory_bytes", "The resident memory of the process.", gauges.memory);
+    page.gauge(
+        "keyward_memory_limit_bytes",
+        "How much it may be before what is new is refused; 0: any amount.",
+        gauges.memory_limit.unwrap_or_default(),
+    );
+    page.gauge(
+        "keyward_memory_exceeded",
+        "Whether what is new is refused because there is too much memory in use.",
+        u8::from(gauges.is_memory_exceeded),
+    );
+    page.counter(
+        "keyward_memory_exceeded_total",
+        "How often what is new began to be refused because of that.",
+        gauges.memory_exceeded,
     );
     page.gauge("keyward_ready", "Whether the instance is ready.", u8::from(gauges.is_ready));
     page.histogram(

@@ -67,7 +67,7 @@ reasons! {
     NotAccepted = "not_accepted",
     /// A preflight of CORS is from an origin that is not let in.
     OriginNotAllowed = "origin_not_allowed",
-    /// There were more connections than keyward serves.
+    /// There were more connections or requests than keyward serves, or too little memory.
     Overloaded = "overloaded",
     /// A limit of requests lets no more through for a while.
     RateLimited = "rate_limited",

@@ -13,8 +13,10 @@ use std::time::Duration;
 /// The resolution of the clock.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// Ticks of one turn of the wheel: 51.2 s. A deadline further away is visited once a turn.
-const SLOTS: u32 = 1024;
+/// Ticks of one turn of the wheel: 6.4 s. A deadline further away is visited once a turn. One that
+/// is dropped keeps its memory until its slot is visited: a long turn would hold those of many
+/// streams that are over.
+const SLOTS: u32 = 128;
 
 /// The deadlines of one worker.
 pub struct Deadlines {

@@ -38,6 +38,16 @@ settings! {
         /// what the limit of file descriptors allows, less 64 that are kept spare, since each
         /// connection may need one more to its upstream.
         pub connections: usize = integer(0..=10_000_000).or(0),
+        /// Requests that are under way at the same time in the whole process, forwarded ones and
+        /// calls of token APIs, WebSockets and event streams included; `0`: any number. One beyond
+        /// it is answered with 503. No token, and no address without one, has more of them than
+        /// there are places left free, but one in any case; one beyond that is answered with 429.
+        pub requests: u32 = integer(0..=10_000_000).or(0),
+        /// The memory that the process may take (its resident set). Beyond it, new connections and
+        /// requests are answered with 503 until it is below 95 % of it. Absent: nine tenths of what
+        /// the control group (cgroup v2) of the process may take, or `"off"` where it may take any
+        /// amount.
+        pub memory: Option<Option<usize>> = or_off(size(MIB..=MIB * MIB)).optional(),
         /// Concurrent streams of one HTTP/2 connection of a client.
         pub streams: u32 = integer(1..=1000).or(100),
         /// The status line and headers of an upstream's response together. A larger one is
@@ -71,7 +81,8 @@ settings! {
         /// A kept connection without a request.
         pub idle: Duration = duration(WAIT).or(seconds(60)),
         /// Between two pieces of a body, in either direction: of what keyward answers itself, and
-        /// of what it forwards, where `request_body` or `response_body` does not say otherwise.
+        /// of what it forwards, where `request_body` or `response_body` does not say otherwise. For
+        /// the body of a call of a token API as a whole.
         pub body: Duration = duration(WAIT).or(seconds(30)),
         /// Connecting to an endpoint: TCP and TLS together.
         pub connect: Duration = duration(WAIT).or(seconds(2)),

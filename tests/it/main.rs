@@ -59,6 +59,7 @@ mod migrate;
 mod mounts;
 mod names;
 mod outside_jwts;
+mod overload;
 mod own_answers;
 mod paths;
 mod proxy;

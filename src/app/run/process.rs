@@ -229,6 +229,8 @@ impl Process {
             Arc::clone(&connection_limit),
             watcher.clone(),
         ));
+        shared.load.bound(config.limits.requests);
+        status.memory.bound(&config.limits);
         let administration =
             Arc::new(OwnAdministration::new(parts.clone(), &config, Some(Arc::clone(&shared))));
         let (stop, stopped) = watch::channel(false);

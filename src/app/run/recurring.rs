@@ -19,11 +19,23 @@ const PURGE_AT_ONCE: usize = 1000;
 /// without a request for it.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the memory of the process is looked at, where it is bounded: what comes within one
+/// interval must fit into what is left above the bound.
+const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(250);
+
 /// Starts each in a task of its own. They end when the set is dropped; a change that the store was
 /// asked for is carried out all the same.
 pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let shared = Arc::clone(&status.shared);
+    let memory = Arc::clone(&status);
+    tasks.spawn(async move {
+        let mut ticks = every(LOOK_AT_MEMORY_EVERY);
+        loop {
+            ticks.tick().await;
+            memory.memory.look();
+        }
+    });
     tasks.spawn(async move {
         let mut ticks = every(PURGE_EVERY);
         loop {

@@ -94,6 +94,8 @@ impl Process {
         if let Some(pool) = &self.pool {
             pool.replace_settings(assemble::connection_settings(&config));
         }
+        self.shared.load.bound(config.limits.requests);
+        self.status.memory.bound(&config.limits);
         self.administration.replace(&config);
         if let Some(log) = &self.log {
             log.set_level(config.log.level);

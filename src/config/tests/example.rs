@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 84] = [
+const ABSENT_BY_DEFAULT: [&str; 86] = [
     "dns",
     "dns.servers",
     "issuer.ca_file",
@@ -24,6 +24,9 @@ const ABSENT_BY_DEFAULT: [&str; 84] = [
     "issuer.required_claims",
     "issuer.required_claims.typ",
     "issuer.secret_file",
+    "limits",
+    // Without it, it is as the control group of the process allows.
+    "limits.memory",
     "listener.client_certificates",
     "listener.trusted_proxies",
     "route.add_prefix",

@@ -164,7 +164,11 @@ pub(super) async fn forward(
     }
     control.is_endless.set(exchange.is_grpc || is_event_stream);
     let silence = control.times.get().response_body;
-    control.enter_for(Phase::Streaming, silence);
+    // Until hyper asks for the body, the client of a stream takes nothing.
+    let until_taken = plan.timeouts.body;
+    let is_held_by_client = control.is_stream() && !exchange.is_grpc;
+    let first = silence.or_else(|| is_held_by_client.then_some(until_taken));
+    control.enter_for(Phase::Streaming, first);
     if !control.request_is_over() {
         control.wake_upload();
     }

@@ -263,3 +263,26 @@ fn without_a_lease_nothing_is_recalled_and_nothing_lands() {
     cache.lease().grant(lapsed);
     assert!(is_present(cache.recall(&digest(1), lapsed)));
 }
+
+/// A figure, not a guarantee: `cargo test --release --lib tokens::cache::tests::figures --
+/// --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn figures() {
+    const TOKENS: u64 = 400_000;
+    let resident_kib = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim_end_matches("kB").trim().parse::<u64>().expect("a number")
+    };
+    let cache = Arc::new(TokenCache::new(1_000_000, Lease::endless()));
+    let before = resident_kib();
+    for n in 0..TOKENS {
+        let of = digest(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let leader = lead(&cache, of);
+        let fence = leader.fence();
+        leader.land(fence, Ok(present()), clock::uptime()).expect("it lands");
+    }
+    let each = (resident_kib() - before) * 1024 / TOKENS;
+    println!("{each} bytes for each token in memory, beside its claims");
+}
