@@ -291,10 +291,13 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     if let Some(Ok(challenge)) = challenge.map(|text| HeaderValue::try_from(&*text)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(seconds) = refusal.retry_after_seconds() {
+    // Where a token API answers with a status that does not say "later", nothing is said of when.
+    let is_for_later =
+        matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+    let seconds = refusal.retry_after_seconds().filter(|_| is_for_later);
+    let seconds = seconds.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
+    if let Some(seconds) = seconds {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    } else if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(1_u64));
     }
     close_if_unread(exchange, headers);
     if matches!(refusal, Refusal::Head(_)) && !exchange.control.is_stream() {
@@ -339,7 +342,9 @@ impl ResponseBody {
                 control.deadline.set(silence);
             }
         };
-        match std::task::ready!(CompressedBody::poll(body, cx, asked)) {
+        let polled = CompressedBody::poll(body, cx, asked);
+        hold_by_client(exchange, control.times.get().response_body, polled.is_ready());
+        match std::task::ready!(polled) {
             Polled::Frame(frame) => {
                 exchange.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                 exchange.is_complete = body.is_end_stream();
@@ -367,6 +372,16 @@ impl ResponseBody {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// Where the upstream may be silent, the client of a stream may not: hyper asks for the next piece
+/// once the client takes it, and for that it has its time, as a client of HTTP/1 has it at its
+/// socket. `silence`: how long the upstream may be silent; `is_ready`: whether a piece is there.
+fn hold_by_client(exchange: &Exchange, silence: Option<Duration>, is_ready: bool) {
+    if silence.is_none() && exchange.control.is_stream() && !exchange.is_grpc {
+        let span = exchange.local.plan.timeouts.body;
+        exchange.control.set_or_lift(is_ready.then_some(span));
     }
 }
 
@@ -399,12 +414,7 @@ impl Body for ResponseBody {
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let Some(exchange) = &mut this.exchange else { return polled };
         exchange.control.awaits_upstream.set(polled.is_pending());
-        if silence.is_none() && exchange.control.is_stream() && !exchange.is_grpc {
-            // The upstream may be silent. hyper asks for the next piece once the client takes it:
-            // for that it has its time, as a client of HTTP/1 has it at its socket.
-            let span = exchange.local.plan.timeouts.body;
-            exchange.control.set_or_lift(polled.is_ready().then_some(span));
-        }
+        hold_by_client(exchange, silence, polled.is_ready());
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(silence) = silence {
