@@ -84,7 +84,8 @@ impl Face for AgentTokens {
             FaceError::NoCredential | FaceError::BadCredential => {
                 refusal(error, "Missing or invalid JWT.")
             }
-            // The seed knows no 503: each call has a message for what fails on the server.
+            // The seed knows no 503 but for overload, which is refused before a call is looked at:
+            // each call has a message for what fails on the server.
             FaceError::Unavailable | FaceError::Internal => {
                 let message = match (method, path) {
                     (_, GET_OR_CREATE) => "Failed to check or store token.",
@@ -331,6 +332,7 @@ mod tests {
                 assert_eq!(refused(fault), (401, r#"{"error":"Missing or invalid JWT."}"#.into()));
             }
             assert_eq!(refused(FaceError::AmbiguousCredential).0, 400);
+            assert_eq!(refused(FaceError::Overloaded).0, 503);
         }
     }
 

@@ -97,6 +97,9 @@ pub enum FaceError {
     /// 503: the store cannot tell or cannot do it.
     #[error("The service is temporarily unavailable; please retry")]
     Unavailable,
+    /// 503: keyward as a whole has too much to do.
+    #[error("The service is temporarily unavailable; please retry")]
+    Overloaded,
     /// 500: a fault of ours.
     #[error("Internal error")]
     Internal,
@@ -135,7 +138,7 @@ impl FaceError {
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadField { .. } | Self::BadFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

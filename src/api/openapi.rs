@@ -175,7 +175,7 @@ fn errors(
         }
     }
     errors.extend(operation.errors.iter().cloned());
-    errors.extend([FaceError::Unavailable, FaceError::Internal]);
+    errors.extend([FaceError::Unavailable, FaceError::Overloaded, FaceError::Internal]);
     let mut refused: BTreeMap<u16, Refused> = BTreeMap::new();
     for fault in &errors {
         let answer = api.face.refuse(&operation.method, operation.path, fault);

@@ -304,7 +304,8 @@ fn face_error(refusal: &Refusal) -> FaceError {
         Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. } => FaceError::RateLimited {
             retry_after_seconds: refusal.retry_after_seconds().unwrap_or(1),
         },
-        Refusal::Overloaded(_) | Refusal::Store(_) => FaceError::Unavailable,
+        Refusal::Overloaded(_) => FaceError::Overloaded,
+        Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,
     }
 }

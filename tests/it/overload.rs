@@ -242,9 +242,7 @@ fn beyond_the_memory_limit_what_is_new_is_refused_until_there_is_less() {
 fn with_short_bodies(upstream: &Upstream) -> World {
     Plan::usual(upstream)
         .set("timeouts", "body", "\"400ms\"")
-        .route(
-            "path = \"/packed/{*rest}\"\nupstream = \"app\"\npublic = true\ncompression = {}",
-        )
+        .route("path = \"/packed/{*rest}\"\nupstream = \"app\"\npublic = true\ncompression = {}")
         .start()
 }
 
