@@ -7,11 +7,11 @@
 
 use std::fmt;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName};
 
 use super::credential_places::query::{Parameter, parameter};
 use super::refusal::Refusal;
-use crate::wire::fields::tokens;
+use crate::wire::fields::{are_alike, lists, tokens};
 
 /// What a request must have besides host, path and method.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Conditions {
     /// Whether all could hold for the request that a preflight asks for: its query is the
     /// preflight's own, and fields that a script sets are named there.
     pub(super) fn may_hold_behind(&self, preflight: &HeaderMap, query: Option<&str>) -> bool {
-        let asked = preflight.get_all(http::header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let asked = preflight.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let is_asked = |name: &HeaderName| {
             let mut names = asked.iter().flat_map(tokens);
             names.any(|asked| asked.eq_ignore_ascii_case(name.as_str().as_bytes()))
@@ -233,6 +233,13 @@ enum Value<'v> {
 
 impl<'v> Value<'v> {
     fn of_header(headers: &'v HeaderMap, name: &HeaderName) -> Self {
+        // Another spelling of the name is the same field to some upstreams, and what `Connection`
+        // lists is not forwarded.
+        let is_other =
+            |other: &HeaderName| other != name && are_alike(other.as_str(), name.as_str());
+        if headers.keys().any(is_other) || lists(headers, &header::CONNECTION, name.as_str()) {
+            return Self::Field(Found::Unclear);
+        }
         let mut values = headers.get_all(name).iter();
         Self::Field(match (values.next(), values.next()) {
             (None, _) => Found::Nothing,

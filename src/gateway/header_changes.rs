@@ -3,6 +3,8 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::wire::fields::are_alike;
+
 /// What a route changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteHeaderChanges {
@@ -34,10 +36,15 @@ impl RouteHeaderChanges {
 }
 
 impl HeaderChanges {
-    /// Changes a head.
+    /// Changes a head. What is removed or set goes in every spelling, `_` for `-` too: some servers
+    /// read those as one name.
     pub(super) fn apply(&self, headers: &mut HeaderMap) {
-        for name in &self.remove {
+        for name in self.remove.iter().chain(self.set.iter().map(|(name, _)| name)) {
             headers.remove(name);
+            let is_it = |other: &&HeaderName| are_alike(other.as_str(), name.as_str());
+            while let Some(other) = headers.keys().find(is_it).cloned() {
+                headers.remove(other);
+            }
         }
         for (name, value) in &self.set {
             headers.insert(name, value.clone());
@@ -116,6 +123,20 @@ mod tests {
                 ("x-both", "new"),
             ],
         );
+    }
+
+    #[test]
+    fn no_other_spelling_of_what_is_removed_or_set_stays() {
+        let mut headers: HeaderMap =
+            [("x_both", "a"), ("server", "b"), ("cache_control", "c"), ("vary_", "d")]
+                .into_iter()
+                .map(field)
+                .collect();
+        changes().apply(&mut headers);
+        for name in ["x_both", "server", "cache_control"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+        assert!(headers.contains_key("vary_"));
     }
 
     #[test]

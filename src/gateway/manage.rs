@@ -113,27 +113,22 @@ async fn answer(
     let token_api = call.token_api;
     overload::enter(exchange)?;
     let caller = permitted(local, exchange, call, head).await?;
-    overload::share(exchange)?;
-    if let Some(admitted) = caller.as_ref().filter(|_| limit::is_limited(&local.plan, exchange)) {
-        let (name, parameters) = (&token_api.name, &call.parameters);
-        let asked = limit::call(&local.plan, exchange, name, admitted, parameters)?;
-        limit::judge(exchange, asked).await?;
-    }
     let body = read_body(local, &exchange.control, body).await?;
     let content_type =
         head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let now = exchange.now.wall;
-    let command = token_api
-        .face
-        .decode(&Call {
-            method: call.asked(),
-            path: call.path,
-            parameters: &call.parameters,
-            content_type,
-            body: &body,
-            now,
-        })
-        .map_err(Refusal::Face)?;
+    let command = token_api.face.decode(&Call {
+        method: call.asked(),
+        path: call.path,
+        parameters: &call.parameters,
+        content_type,
+        body: &body,
+        now,
+    });
+    if !command.as_ref().is_ok_and(Command::only_revokes) {
+        judge_limits(local, exchange, call, caller.as_ref()).await?;
+    }
+    let command = command.map_err(Refusal::Face)?;
     let caller = caller.as_deref().map(|admitted| &admitted.caller);
     let shared = &exchange.gateway.shared;
     let outcome = match (command, &token_api.accounts, caller) {
@@ -155,6 +150,22 @@ async fn answer(
         (_, _, None) => return Err(Refusal::Internal("a command came without a caller")),
     };
     Ok(respond::face_answer(token_api.face.encode(&outcome)))
+}
+
+/// Whether limits let a call through.
+async fn judge_limits(
+    local: &Local,
+    exchange: &mut Exchange,
+    call: &TokenApiCall<'_>,
+    caller: Option<&Rc<Admitted>>,
+) -> Result<(), Refusal> {
+    overload::share(exchange)?;
+    let Some(admitted) = caller.filter(|_| limit::is_limited(&local.plan, exchange)) else {
+        return Ok(());
+    };
+    let (name, parameters) = (&call.token_api.name, &call.parameters);
+    let asked = limit::call(&local.plan, exchange, name, admitted, parameters)?;
+    limit::judge(exchange, asked).await
 }
 
 /// The caller of a call, if it may make it; `None` if the call needs no credential. Does not read

@@ -62,7 +62,8 @@ impl LogLevel {
     ];
 
     fn filter(self) -> EnvFilter {
-        EnvFilter::new(format!("{},keyward={self}", self.min(Self::Warn)))
+        // The library of DNS warns of each datagram that is no answer to what it has asked.
+        EnvFilter::new(format!("{},hickory_net=error,keyward={self}", self.min(Self::Warn)))
     }
 }
 

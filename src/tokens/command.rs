@@ -1,6 +1,6 @@
 //! The commands of a token API, and their outcomes: what the faces and the service exchange.
 
-use super::accounts::{AccountCommand, AccountOutcome};
+use super::accounts::{AccountCommand, AccountOutcome, KeyCommand};
 use super::opaque::{NoRandomness, OpaqueFormat};
 use super::signed::SigningAlgorithm;
 use super::store::Listed;
@@ -85,6 +85,23 @@ pub enum Command {
     IssueTicket,
     /// A command for [`AccountsService`](super::accounts::AccountsService).
     Account(AccountCommand),
+}
+
+impl Command {
+    /// Whether it only takes keys away: that is never put off, or whoever has a key could keep its
+    /// owner from revoking it, by using up what the key may do.
+    #[must_use]
+    pub fn only_revokes(&self) -> bool {
+        matches!(
+            self,
+            Self::RevokeCurrent
+                | Self::Revoke(_)
+                | Self::RevokeAll
+                | Self::RevokeInTenant { .. }
+                | Self::RevokeSole
+                | Self::Account(AccountCommand::Keys(KeyCommand::Revoke(_)))
+        )
+    }
 }
 
 /// The outcome of a [`Command`].

@@ -170,12 +170,11 @@ impl Balanced {
             let picked = if is_behind { Pick::Full } else { self.pick(call.key, &tried, is_fresh) };
             let Picked { place, member, way } = match picked {
                 Pick::There(picked) => picked,
-                // A request that was asked already holds a place: it does not wait for a second
-                // one.
-                Pick::Full if !tried.is_empty() => {
+                // A request that has a response holds a place: it does not wait for a second one.
+                Pick::Full if fallback.is_some() => {
                     return give_up(fallback, failure.unwrap_or_else(|| self.nowhere()));
                 }
-                Pick::Full => match self.wait(call, is_fresh).await {
+                Pick::Full => match self.wait(call, &tried, is_fresh).await {
                     Ok(found) => found,
                     Err(busy) => return give_up(fallback, failure.unwrap_or(busy)),
                 },
@@ -313,9 +312,14 @@ impl Balanced {
     }
 
     /// Waits for its turn.
-    async fn wait(&self, call: &Call<'_>, is_fresh: bool) -> Result<Picked<'_>, UpstreamError> {
+    async fn wait(
+        &self,
+        call: &Call<'_>,
+        tried: &[usize],
+        is_fresh: bool,
+    ) -> Result<Picked<'_>, UpstreamError> {
         let limits = self.state.balancing().limits;
-        let take = || match self.pick(call.key, &[], is_fresh) {
+        let take = || match self.pick(call.key, tried, is_fresh) {
             Pick::There(picked) => Some(Ok(picked)),
             Pick::Closed => Some(Err(self.closed())),
             Pick::Nowhere => Some(Err(self.nowhere())),

@@ -172,3 +172,44 @@ fn one_that_waits_is_served_when_an_endpoint_returns() {
     assert!(back.take().heads.contains(&"/public/waits".to_owned()));
     gate.open();
 }
+
+/// One endpoint is dead, and the other one full.
+#[test]
+fn a_request_that_finds_an_endpoint_dead_waits_for_one_that_is_full() {
+    for bound in ["max_requests = 1", "max_connections = 1"] {
+        let upstream = Upstream::start();
+        let gate = Gate::default();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+        upstream.answer("/public/slow", Reply::acts([Act::Wait(gate.clone()), Act::Send(answer)]));
+        let dead = {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            socket.local_addr().expect("it is bound")
+        };
+        let endpoints = format!("\"http://{dead}\", \"http://{}\"", upstream.address());
+        let world = Plan::bare()
+            .table(
+                "upstream",
+                &format!(
+                    "name = \"app\"\nendpoints = [{endpoints}]\n{bound}\nqueue = 10\n\
+                     queue_timeout = \"1h\""
+                ),
+            )
+            .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+            .start();
+        let mut first = slow(&world);
+        assert!(upstream.wait_until(|log| log.requests.len() == 1));
+        let others: Vec<_> = (0..6)
+            .map(|_| {
+                let mut client = world.client();
+                client.send("GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                client
+            })
+            .collect();
+        assert!(eventually(|| waiting(&world) == 6.0), "{bound}: {}", waiting(&world));
+        gate.open();
+        assert_eq!(first.response().expect("a response").status, 200, "{bound}");
+        for mut client in others {
+            assert_eq!(client.response().expect("a response").status, 200, "{bound}");
+        }
+    }
+}

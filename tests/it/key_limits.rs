@@ -132,3 +132,19 @@ fn a_reload_does_not_give_a_key_its_permits_back() {
     world.keyward.reload();
     assert_eq!(world.get(&limited).status, 429);
 }
+
+#[test]
+fn a_key_can_always_be_revoked_whatever_is_done_with_it() {
+    let world = KeyLimitsWorld::start();
+    let api = world.keyward.api(TestUser::ALICE);
+    let spent = world.key(&world.root, r#"{"rate":"1/d","burst":1}"#);
+    assert_eq!((world.get(&spent).status, world.get(&spent).status), (200, 429));
+    assert_eq!(api.revoke(&spent).status, 200);
+    assert_eq!(world.get(&spent).status, 401);
+    let busy = world.key(&world.root, r#"{"concurrent_requests":1}"#);
+    let held = open(&world.keyward, &world.upstream, "/private/events", Ongoing::Events, &busy);
+    assert_eq!(world.get(&busy).status, 429);
+    assert_eq!(api.revoke_all(&busy).status, 200);
+    assert_eq!(world.get(&busy).status, 401);
+    drop(held);
+}

@@ -30,10 +30,13 @@ pub(in crate::app) enum Step {
     /// It is ready to serve on the sockets with these numbers.
     Ready { taken: Vec<usize>, go: oneshot::Sender<()> },
     /// It serves; `done` is for when this process accepts nothing any more.
-    Serving { process: u32, done: oneshot::Sender<()> },
+    Serving { process: u32, done: oneshot::Sender<Said> },
     /// It does not come to that.
     Failed(String),
 }
+
+/// Dropped once the new process has been told: this one must not have ended before.
+pub(in crate::app) type Said = oneshot::Sender<()>;
 
 /// Hands over on this connection. Every step is reported to `steps`; the last one is
 /// [`Step::Serving`] or [`Step::Failed`].
@@ -59,8 +62,12 @@ async fn negotiate(
     let gone = |fault: std::io::Error| format!("the connection to the new process: {fault}");
     let unexpected = |message: &Message| format!("the new process said {message:?}");
     let (process, user) = frames.peer().map_err(gone)?;
-    if ![0, rustix::process::geteuid().as_raw()].contains(&user) {
-        return Err(format!("process {process} is of another user ({user})"));
+    if rustix::process::geteuid().as_raw() != user {
+        let why = format!("process {process} is of another user ({user})");
+        // It speaks first, and must not find the connection closed.
+        let _ = frames.receive(AT_ONCE).await;
+        let _ = frames.send(&Message::Refused { why: why.clone() }, &[]).await;
+        return Err(why);
     }
     match frames.receive(AT_ONCE).await.map_err(gone)? {
         (Message::Hello { protocol: PROTOCOL }, _) => {}
@@ -110,7 +117,7 @@ async fn negotiate(
     }
     let (done, is_done) = oneshot::channel();
     steps.send(Step::Serving { process, done }).await.map_err(|_| stopped())?;
-    if is_done.await.is_ok() {
+    if let Ok(_said) = is_done.await {
         // It serves, whether or not it hears of this.
         let _ = frames.send(&Message::Done {}, &[]).await;
     }

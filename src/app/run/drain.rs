@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::process::{LAST_LINES, Process};
@@ -136,7 +136,10 @@ impl Process {
                     }
                 }
                 Some(done) => {
-                    let _ = done.send(());
+                    let (said, is_said) = oneshot::channel();
+                    let _ = done.send(said);
+                    // Otherwise it may end before the new process has heard of it.
+                    let _ = tokio::time::timeout(LAST_LINES, is_said).await;
                     let mut closing: JoinSet<()> = finished
                         .into_iter()
                         .map(|(_, acceptor)| acceptor.finish_after_handshakes())

@@ -131,6 +131,14 @@ impl Process {
         // end.
         let (names, name_set) = (NameWatch::new(config.dns.clone()), plan.names());
         names.learn(&config.dns, &name_set).await;
+        if predecessor.is_some()
+            && let Some(name) = names.without_address(&name_set)
+        {
+            return Err(Failure::from(format!(
+                "{name:?}, the name of an endpoint, has no address now: the process that runs may \
+                 still know one, and goes on"
+            )));
+        }
         let admin_socket = predecessor.as_mut().and_then(|one| one.admin_socket.take());
         let socket = match admin_socket {
             None => AdminSocket::reserve(&config.admin.socket),

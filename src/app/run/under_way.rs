@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::app::hand_over::give::Said;
 use crate::app::hand_over::{Alive, Sharing};
 use crate::server::ListenAddress;
 
@@ -60,7 +61,7 @@ pub(super) struct HandedOver {
     /// The listeners whose sockets the other process has.
     pub(super) taken: Vec<ListenAddress>,
     /// For when nothing is accepted any more.
-    pub(super) done: oneshot::Sender<()>,
+    pub(super) done: oneshot::Sender<Said>,
     /// To the end of the process.
     pub(super) kept: Kept,
 }

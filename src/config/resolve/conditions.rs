@@ -3,14 +3,29 @@
 
 use http::header::HeaderName;
 
-use crate::config::tables::RouteKeys;
+use crate::config::tables::{CredentialKeys, RouteKeys};
 use crate::gateway::Conditions;
 use crate::settings::fault::Spot;
 use crate::wire::fields::{FoldedNames, are_alike};
 
-/// The conditions of a route; `None`: it has none.
+/// Where routes take credentials from: no route is chosen by what may be one on another.
+#[derive(Default)]
+pub(super) struct CredentialNames {
+    headers: Vec<HeaderName>,
+    parameters: Vec<String>,
+}
+
+impl CredentialNames {
+    pub(super) fn note(&mut self, keys: &CredentialKeys) {
+        self.headers.extend(keys.headers.iter().flatten().cloned());
+        self.parameters.extend(keys.query.iter().chain(&keys.ticket).cloned());
+    }
+}
+
+/// The conditions of a route; `None`: it has none. `credentials`: of all routes.
 pub(super) fn resolve(
     keys: &RouteKeys,
+    credentials: &CredentialNames,
     reserved: &FoldedNames,
     spot: Spot<'_>,
 ) -> Option<Box<Conditions>> {
@@ -24,9 +39,8 @@ pub(super) fn resolve(
         );
         spot.fault("when.headers", message);
     }
-    let credentials = keys.credentials.headers.iter().flatten();
     let is_credential = |name: &HeaderName| {
-        credentials.clone().any(|other| are_alike(other.as_str(), name.as_str()))
+        credentials.headers.iter().any(|other| are_alike(other.as_str(), name.as_str()))
             || are_alike(name.as_str(), "x-api-key")
     };
     for (name, _) in headers.iter().filter(|(name, _)| is_credential(name)) {
@@ -36,9 +50,7 @@ pub(super) fn resolve(
         );
         spot.fault("when.headers", message);
     }
-    if let Some(name) = &keys.credentials.query
-        && query.iter().any(|(condition, _)| condition == name)
-    {
+    for (name, _) in query.iter().filter(|(name, _)| credentials.parameters.contains(name)) {
         let message = format!(
             "\"query\": the parameter {name:?} holds a credential, and no route is chosen by those"
         );

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 use http::header::HeaderValue;
 
-use super::conditions;
+use super::conditions::{self, CredentialNames};
 use super::cors;
 use super::credentials;
 use super::header_changes;
@@ -56,6 +56,8 @@ pub(super) fn resolve(
     let mut routes = Vec::new();
     let mut seen = Seen::new();
     let mut used: HashSet<usize> = HashSet::new();
+    let mut credential_names = CredentialNames::default();
+    rows.iter().for_each(|row| credential_names.note(&row.keys.credentials));
     for Row { mut keys, path } in rows {
         let spot = findings.table(&path);
         let target = route_targets::resolve(&mut keys, around.upstreams, spot);
@@ -64,7 +66,7 @@ pub(super) fn resolve(
         let credential_headers = keys.credentials.headers.clone().unwrap_or_default();
         let cors_keys = std::mem::take(&mut keys.cors);
         let cors = cors::resolve(cors_keys, &credential_headers, &path, findings);
-        let Some(route) = route(keys, target, around, spot) else { continue };
+        let Some(route) = route(keys, target, around, &credential_names, spot) else { continue };
         if let Some(cors) = &cors {
             cors::check_methods(cors, &route.methods, &path, findings);
             if !route.accept.is_empty() {
@@ -135,10 +137,11 @@ fn route(
     keys: RouteKeys,
     target: RouteTarget,
     around: &Around<'_>,
+    credential_names: &CredentialNames,
     spot: Spot<'_>,
 ) -> Option<RouteSettings> {
     let path_rules = path_rules(&keys, spot);
-    let when = conditions::resolve(&keys, around.reserved, spot);
+    let when = conditions::resolve(&keys, credential_names, around.reserved, spot);
     let headers = header_changes::resolve(&keys, around.reserved, spot);
     let upgrades = upgrades(&keys, spot);
     let of = if keys.public { rate_limits::Of::PublicRoute } else { rate_limits::Of::Route };

@@ -64,6 +64,25 @@ fn no_route_is_chosen_by_what_says_nothing_of_a_request_or_by_a_credential() {
 }
 
 #[test]
+fn no_route_is_chosen_by_where_another_one_takes_credentials_from() {
+    for (places, when) in [
+        ("headers = ['X-K']", "headers = { x-k = true }"),
+        ("query = 'at'", "query = { b = '1', at = true }"),
+        ("ticket = 'ticket'", "query = { ticket = true }"),
+    ] {
+        let text = format!(
+            "{SMALL}[[route]]\npath = '/a'\nupstream = 'app'\npublic = true\nwhen.{when}\n\
+             [[route]]\npath = '/a'\nupstream = 'app'\naccept = ['api']\ncredentials.{places}\n"
+        );
+        let found = faults(&text);
+        assert!(
+            matches!(&found[..], [one] if one.contains("no route is chosen by those")),
+            "{when}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn two_routes_that_one_request_could_mean_are_told_apart_by_the_number_of_their_conditions() {
     let twice = |one: &str, other: &str| {
         let route = |lines: &str| {

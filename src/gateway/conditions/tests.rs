@@ -136,3 +136,24 @@ fn a_preflight_names_the_fields_that_a_script_will_send() {
         Conditions { headers: vec![(http::header::ACCEPT, is("text/html"))], query: Vec::new() };
     assert!(accept.may_hold_behind(&nothing, None), "a browser sends it unasked");
 }
+
+#[test]
+fn a_field_that_an_upstream_may_see_otherwise_has_no_value() {
+    let held = |lines: &[(&'static str, &'static str)]| {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), http::HeaderValue::from_static(value))
+        };
+        let headers: HeaderMap = lines.iter().map(field).collect();
+        [is("2"), Expected::Present, Expected::Absent]
+            .map(|expected| header(expected).hold(&headers, None).ok())
+    };
+    // Another spelling, which some read as the same name.
+    assert_eq!(held(&[("x_v", "2")]), [None; 3]);
+    assert_eq!(held(&[("x-v", "2"), ("x_v", "3")]), [None; 3]);
+    // It ends at this hop.
+    assert_eq!(held(&[("x-v", "2"), ("connection", "close, X-V")]), [None; 3]);
+    assert_eq!(
+        held(&[("x-v", "2"), ("connection", "close")]),
+        [Some(true), Some(true), Some(false)]
+    );
+}

@@ -285,6 +285,9 @@ impl CredentialPlaces {
             query::remove_from_referer(headers, name);
         }
         self.remove_ticket(target);
+        if let Some(name) = &self.ticket {
+            query::remove_from_referer(headers, name);
+        }
     }
 
     /// Removes the ticket alone. It is used up, so it is of no use to the upstream, whatever the

@@ -81,6 +81,16 @@ impl NameWatch {
         }
     }
 
+    /// One of these names of which no address is known.
+    #[must_use]
+    pub fn without_address<'n>(&self, names: &'n BTreeSet<Arc<str>>) -> Option<&'n str> {
+        let state = self.state();
+        let is_without = |name: &&Arc<str>| {
+            state.known.get(*name).is_none_or(|known| known.answer().addresses.is_empty())
+        };
+        names.iter().find(is_without).map(|name| &**name)
+    }
+
     /// These are the settings and the names from now on; what is known of them stays. Names of which
     /// nothing is known are asked for at once, and so are all if it is done otherwise now.
     pub fn replace(&self, settings: &DnsSettings, names: &BTreeSet<Arc<str>>) -> Answers {
