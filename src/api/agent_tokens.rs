@@ -185,14 +185,16 @@ impl Face for AgentTokens {
     }
 }
 
-/// The limits that a body asks for. A body that says nothing of them is ignored, whatever it is; one
-/// that cannot be read, and yet names them, is refused: its sender wants a limited key.
+/// The limits that a body asks for. One that says nothing of them is ignored. One that is declared
+/// as JSON or names them, and cannot be read, is refused: its sender may want a limited key.
 fn limits(call: &Call<'_>) -> Result<Option<KeyLimits>, FaceError> {
     const NAME: &[u8] = b"\"limits\"";
-    match json::parse(call.body) {
+    let body = call.body.trim_ascii();
+    let names_limits = || body.windows(NAME.len()).any(|part| part == NAME);
+    match json::parse(body) {
         Ok(Value::Object(members)) => key_limits::first(members.get(LIMITS)),
         Ok(_) => Ok(None),
-        Err(fault) if call.body.windows(NAME.len()).any(|part| part == NAME) => {
+        Err(fault) if !body.is_empty() && (call.is_json() || names_limits()) => {
             Err(FaceError::BadJson(fault))
         }
         Err(_) => Ok(None),

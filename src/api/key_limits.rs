@@ -93,9 +93,13 @@ fn rate(value: &Value) -> Result<Rate, WrongLimit> {
     text.parse().map_err(|_| WrongLimit::NoRate)
 }
 
-/// An integer as JSON writes it: not `1.0`, `"1"` or `true`.
+/// An integer as JSON Schema knows it: `1.0` is one, `"1"` and `true` are not.
 fn number(value: &Value) -> Result<NonZeroU32, WrongLimit> {
-    match value.as_u64() {
+    let whole = |value: f64| {
+        let is_whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+        is_whole.then_some(value as u64)
+    };
+    match value.as_u64().or_else(|| value.as_f64().and_then(whole)) {
         Some(0) => Err(WrongLimit::TooLow),
         Some(number) if number > u64::from(MOST_AT_A_TIME) => Err(WrongLimit::TooHigh),
         Some(number) => {
@@ -214,6 +218,7 @@ mod tests {
     fn limits_are_read_and_shown_in_the_same_form() {
         for (text, shown) in [
             (r#"{"rate":"10/s"}"#, r#"{"limits":{"burst":10,"rate":"10/s"}}"#),
+            (r#"{"rate":"10/s","burst":20.0}"#, r#"{"limits":{"burst":20,"rate":"10/s"}}"#),
             (
                 r#"{"rate":"5/m","burst":20,"concurrent_requests":2}"#,
                 r#"{"limits":{"burst":20,"concurrent_requests":2,"rate":"5/m"}}"#,
@@ -248,7 +253,7 @@ mod tests {
             (r#"{"burst":1}"#, vec![("rate", "missing")]),
             (r#"{"rate":"1/s","burst":0}"#, vec![("burst", "greater_than_equal")]),
             (r#"{"rate":"1/s","burst":-1}"#, vec![("burst", "greater_than_equal")]),
-            (r#"{"rate":"1/s","burst":1.0}"#, vec![("burst", "int_type")]),
+            (r#"{"rate":"1/s","burst":1.5}"#, vec![("burst", "int_type")]),
             (r#"{"rate":"1/s","burst":"1"}"#, vec![("burst", "int_type")]),
             (
                 r#"{"rate":"x","concurrent_requests":1000001}"#,

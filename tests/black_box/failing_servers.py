@@ -66,7 +66,8 @@ class Nginx:
         return [int(pid) for pid in pathlib.Path(children).read_text().split()]
 
     def signal(self, kind):
-        for pid in [*self.workers(), self.process.pid]:
+        # The first process first: it would start another worker in the place of one that dies.
+        for pid in [self.process.pid, *self.workers()]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, kind)
 
