@@ -40,7 +40,6 @@ impl HeaderChanges {
     /// read those as one name.
     pub(super) fn apply(&self, headers: &mut HeaderMap) {
         for name in self.remove.iter().chain(self.set.iter().map(|(name, _)| name)) {
-            headers.remove(name);
             let is_it = |other: &&HeaderName| are_alike(other.as_str(), name.as_str());
             while let Some(other) = headers.keys().find(is_it).cloned() {
                 headers.remove(other);
