@@ -284,6 +284,7 @@ bench:
 	bench/fleet --keyward "$$keyward"
 	bench/logins --keyward "$$keyward"
 	bench/crowds --keyward "$$keyward"
+	bench/limits --keyward "$$keyward"
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import time
 
 from .load import generate
@@ -55,8 +56,10 @@ def settled(child, request_once):
     return child.resident_bytes()
 
 
-def idle_connection_bytes(setting, proxy, count):
+def idle_connection_bytes(setting, proxy, count, tls=False):
     """Resident bytes per idle connection, of `count` that each had one request."""
+    port = proxy.ports["tls" if tls else "http1"]
+    unverified = ssl._create_unverified_context()
     generate(setting, proxy, seconds=1)  # pools, caches, allocators
     head = (
         f"GET /bench HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {setting.token}\r\n\r\n"
@@ -65,7 +68,8 @@ def idle_connection_bytes(setting, proxy, count):
     with contextlib.ExitStack() as stack:
 
         def connect():
-            return stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), 10))
+            plain = socket.create_connection(("127.0.0.1", port), 10)
+            return stack.enter_context(unverified.wrap_socket(plain) if tls else plain)
 
         busy = connect()
         before = settled(proxy.child, lambda: exchange(busy, request))
@@ -80,7 +84,7 @@ def idle_connection_bytes(setting, proxy, count):
         for connection in kept:  # a connection that was closed needs no memory
             exchange(connection, request)
     say(
-        f"memory: {proxy.name}, {count} idle connections: "
+        f"memory: {proxy.name}, {count} idle connections{' over TLS' * tls}: "
         f"{before / 2**20:.1f} → {after / 2**20:.1f} MiB"
     )
     if after < before:

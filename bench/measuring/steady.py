@@ -14,11 +14,12 @@ from .servers import BODY
 CONNECTIONS = 32
 
 
-def at_once(pid=0):
-    """Has a process run whenever it can: what measures, and what answers behind keyward, must not
-    wait for others."""
+def at_once(pid=None):
+    """Has all threads of a process run whenever they can: what measures, and what is measured, must
+    not wait for other work of the machine. Without a process: this one."""
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+        for thread in os.listdir(f"/proc/{pid or os.getpid()}/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(1))
 
 
 def latencies_us(port, token, rate, seconds):
