@@ -59,7 +59,7 @@ test:
 # sentinels and Clusters among them. Those of the OpenAPI document need Python with its venv, and a
 # Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on both
 # sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there.
-# Network namespaces take iproute2 and nftables.
+# Network namespaces take iproute2 and nftables. systemd's own tools judge the units.
 # Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
@@ -106,6 +106,8 @@ tools:
 	command -v nginx >/dev/null || needed="$$needed nginx"
 	command -v ip >/dev/null || needed="$$needed iproute2"
 	command -v nft >/dev/null || needed="$$needed nftables"
+	command -v systemd-analyze >/dev/null || needed="$$needed systemd"
+	[ -e /etc/ssl/certs/ca-certificates.crt ] || needed="$$needed ca-certificates"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	    if ! compiles; then
@@ -161,7 +163,8 @@ black-box:
 	thinking=$$!
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
-	    grpc_calls websocket_calls credential_clients failing_servers sidecar; do
+	    grpc_calls websocket_calls credential_clients failing_servers sidecar image \
+	    systemd_unit; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 	wait $$thinking

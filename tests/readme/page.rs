@@ -2,9 +2,10 @@
 //! text.
 
 /// Every page, with its text.
-pub(crate) const PAGES: [(&str, &str); 10] = [
+pub(crate) const PAGES: [(&str, &str); 11] = [
     ("README.md", include_str!("../../README.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
+    ("docs/deployment.md", include_str!("../../docs/deployment.md")),
     ("docs/edge.md", include_str!("../../docs/edge.md")),
     ("docs/fleet.md", include_str!("../../docs/fleet.md")),
     ("docs/identity-providers.md", include_str!("../../docs/identity-providers.md")),
