@@ -59,7 +59,8 @@ test:
 # sentinels and Clusters among them. Those of the OpenAPI document need Python with its venv, and a
 # Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on both
 # sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there.
-# Network namespaces take iproute2 and nftables. systemd's own tools judge the units.
+# Network namespaces take iproute2 and nftables. systemd's own tools judge the units, shellcheck the
+# scripts.
 # Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
@@ -96,7 +97,7 @@ tools:
 	python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$$needed python3 python3-venv"
 	command -v chromium >/dev/null || needed="$$needed chromium"
 	command -v chromedriver >/dev/null || needed="$$needed chromium-driver"
-	for program in openssl valgrind git wget; do
+	for program in openssl valgrind git wget shellcheck; do
 	    command -v $$program >/dev/null || needed="$$needed $$program"
 	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
@@ -145,15 +146,17 @@ black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
 	room=$$built/black_box
-	if ! cmp -s tests/black_box/requirements.txt "$$room/installed"; then
+	lists="requirements.txt cluster_tools.txt"
+	if ! (cd tests/black_box && cat $$lists) | cmp -s - "$$room/installed"; then
 	    rm -rf "$$room"
 	    python3 -m venv "$$room/venv"
-	    if ! "$$room/venv/bin/pip" install -q --disable-pip-version-check \
-	        -r tests/black_box/requirements.txt; then
-	        echo "make black-box: what requirements.txt lists could not be installed" >&2
+	    pip() { "$$room/venv/bin/pip" install -q --disable-pip-version-check "$$@"; }
+	    if ! pip -r tests/black_box/requirements.txt \
+	        || ! pip --no-deps -r tests/black_box/cluster_tools.txt; then
+	        echo "make black-box: what $$lists list could not be installed" >&2
 	        exit 1
 	    fi
-	    cp tests/black_box/requirements.txt "$$room/installed"
+	    (cd tests/black_box && cat $$lists) > "$$room/installed"
 	fi
 	export PYTHONDONTWRITEBYTECODE=1
 	# Debian's nginx is where only root's PATH leads.
@@ -164,7 +167,7 @@ black-box:
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
 	    grpc_calls websocket_calls credential_clients failing_servers sidecar image \
-	    systemd_unit; do
+	    systemd_unit kubernetes_manifests; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 	wait $$thinking

@@ -2,13 +2,14 @@
 //! text.
 
 /// Every page, with its text.
-pub(crate) const PAGES: [(&str, &str); 11] = [
+pub(crate) const PAGES: [(&str, &str); 12] = [
     ("README.md", include_str!("../../README.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("docs/deployment.md", include_str!("../../docs/deployment.md")),
     ("docs/edge.md", include_str!("../../docs/edge.md")),
     ("docs/fleet.md", include_str!("../../docs/fleet.md")),
     ("docs/identity-providers.md", include_str!("../../docs/identity-providers.md")),
+    ("docs/kubernetes.md", include_str!("../../docs/kubernetes.md")),
     (OPERATION, include_str!("../../docs/operation.md")),
     ("docs/performance.md", include_str!("../../docs/performance.md")),
     (SECURITY, include_str!("../../docs/security.md")),

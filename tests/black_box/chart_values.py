@@ -1,0 +1,77 @@
+"""Values for the chart: good ones in combinations, and bad ones, each of which must be refused."""
+
+TLS = 'tls = { certificate = "/etc/keyward-tls/tls.crt", key = "/etc/keyward-tls/tls.key" }'
+
+# What a person may set, in combinations.
+GOOD_VALUES = {
+    "none": {},
+    "monitored": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "fixed": {"autoscaling": {"enabled": False}, "replicas": 3, "fullnameOverride": "gate"},
+    "balanced": {
+        "service": {
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "loadBalancerSourceRanges": ["203.0.113.0/24", "2001:db8::/32"],
+            "annotations": {"example.com/kind": "network"},
+        },
+    },
+    "placed": {
+        "image": {"repository": "registry.example.com:5000/keyward", "digest": "sha256:" + "a" * 64,
+                  "pullSecrets": ["registry"]},
+        "podLabels": {"team": "edge"}, "podAnnotations": {"a": "b"}, "nodeSelector": {"x": "y"},
+        "tolerations": [{"key": "edge", "operator": "Exists"}], "priorityClassName": "high",
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "env": [{"name": "REALM", "value": "main"}],
+        "mounts": [{"secret": "redis-ca", "path": "/etc/keyward-redis-ca"}],
+        "resources": {"requests": {"cpu": "1", "memory": "512Mi"},
+                      "limits": {"cpu": "4", "memory": "1Gi"}},
+    },
+    "tls": {"tls": {"secret": "keyward-tls"}, "config": lambda text: text.replace(
+        "trusted_proxies = []", TLS)},
+    "ports": {"ports": {"http": 8443, "admin": 9443}, "config": lambda text: text.replace(
+        ":8080", ":8443").replace(":9090", ":9443")},
+}  # fmt: skip
+
+# Each is refused by the schema; the second member by a template alone.
+BAD_VALUES = [
+    ({"unknown": 1}, False), ({"image": {"name": "x"}}, False), ({"config": {"a": 1}}, False),
+    ({"image": {"tag": "latest"}}, False), ({"image": {"digest": "sha256:1"}}, False),
+    ({"image": {"pullPolicy": "Sometimes"}}, False), ({"image": {"repository": ""}}, False),
+    ({"keys": {"secret": ""}}, False), ({"keys": {"secret": "Keys"}}, False),
+    ({"keys": {"existing": "x"}}, False), ({"redis": {"key": "a/b"}}, False),
+    ({"redis": {"password": "x"}}, False), ({"tls": {"secret": 1}}, False),
+    ({"ports": {"http": 80}}, False), ({"ports": {"admin": "9090"}}, False),
+    ({"ports": {"http": 70000}}, False), ({"service": {"type": "External"}}, False),
+    ({"service": {"port": 0}}, False), ({"service": {"annotations": {"a": 1}}}, False),
+    ({"service": {"externalTrafficPolicy": "local"}}, False), ({"replicas": 0}, False),
+    ({"service": {"loadBalancerSourceRanges": ["everywhere"]}}, False), ({"replicas": "2"}, False),
+    ({"autoscaling": {"enabled": "yes"}}, False), ({"autoscaling": {"cpu": 1}}, False),
+    ({"autoscaling": {"target": 70}}, False), ({"disruptionBudget": {"minAvailable": 1}}, False),
+    ({"disruptionBudget": {"maxUnavailable": 0}}, False), ({"podLabels": {"a": True}}, False),
+    ({"terminationGracePeriodSeconds": 0}, False), ({"tolerations": {}}, False),
+    ({"resources": {"limits": {"cpu": "2", "memory": "lots"}}}, False),
+    ({"resources": {"limits": {"gpu": "1"}}}, False), ({"resources": {"limits": None}}, False),
+    ({"networkPolicy": {"prometheus": {"podLabels": None}}}, False),
+    ({"networkPolicy": {"allow": []}}, False), ({"networkPolicy": {"enabled": 1}}, False),
+    ({"behindKeyward": {"podLabels": None}}, False), ({"serviceMonitor": {"path": "/"}}, False),
+    ({"serviceMonitor": {"interval": "30"}}, False), ({"env": [{"name": "A"}]}, False),
+    ({"env": [{"name": "A", "value": "a", "valueFrom": {}}]}, False), ({"env": ["A=a"]}, False),
+    ({"mounts": [{"secret": "a"}]}, False), ({"mounts": [{"secret": "a", "path": "b"}]}, False),
+    ({"fullnameOverride": "A B"}, False),
+    ({"autoscaling": {"min": 7}}, True), ({"ports": {"http": 9090}}, True),
+    ({"disruptionBudget": {"maxUnavailable": 2}}, True),
+    ({"service": {"externalTrafficPolicy": "Local"}}, True),
+    ({"service": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}, True),
+]  # fmt: skip
+
+
+def merged(values, over):
+    """As Helm puts values over others: `None` removes one."""
+    result = dict(values)
+    for name, value in over.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict) and isinstance(result.get(name), dict):
+            result[name] = merged(result[name], value)
+        else:
+            result[name] = value
+    return result

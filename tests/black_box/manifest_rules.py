@@ -1,0 +1,353 @@
+"""What must hold between the manifests of one deployment, and between them and keyward.toml. Each
+rule yields what is not so, in words.
+"""
+
+import re
+import tomllib
+
+from network_policies import ANY_NAMESPACE, admitted, selects
+from pod_rules import KEYWARD_USER, RULES, amount
+
+PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
+MONITORING = {"kubernetes.io/metadata.name": "monitoring"}
+PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+# A port that nobody has named.
+OTHER_PORT = 54321
+
+
+def seconds(duration):
+    parts = re.findall(r"(\d+)(ms|s|m|h)", duration)
+    return sum(int(number) * UNITS[unit] for number, unit in parts)
+
+
+def port_of(address):
+    return int(address.rsplit(":", 1)[1])
+
+
+def is_loopback(address):
+    return address.startswith(("127.", "[::1]", "localhost"))
+
+
+class Deployed:
+    """The manifests by kind, and what runs keyward among them."""
+
+    def __init__(self, documents):
+        self.documents = documents
+        self.workloads = self.of("Deployment") + self.of("StatefulSet")
+        self.policies = self.of("NetworkPolicy")
+
+    def of(self, kind):
+        return [one for one in self.documents if one["kind"] == kind]
+
+    def named(self, kind, name):
+        return next((one for one in self.of(kind) if one["metadata"]["name"] == name), None)
+
+    def keywards(self):
+        for workload in self.workloads:
+            pod = workload["spec"]["template"]["spec"]
+            for container in pod.get("initContainers", []) + pod["containers"]:
+                if container.get("command") == ["keyward"]:
+                    yield Keyward(self, workload, container)
+
+
+class Keyward:
+    """One container that runs keyward, with its pod. `config` is its configuration, once read."""
+
+    def __init__(self, deployed, workload, container):
+        self.deployed, self.workload, self.container = deployed, workload, container
+        self.template = workload["spec"]["template"]
+        self.labels = self.template["metadata"]["labels"]
+        self.pod = self.template["spec"]
+        self.apps = [one for one in self.pod["containers"] if one is not container]
+        self.is_sidecar = bool(self.apps)
+        self.ports = {one["name"]: one["containerPort"] for one in container.get("ports", [])}
+        self.config = {}
+
+    def volume_at(self, path):
+        """The mount and the volume that hold a path, and what of the path is below them."""
+        for mount in self.container["volumeMounts"]:
+            folder = mount["mountPath"]
+            if path == folder or path.startswith(folder + "/"):
+                volume = next((v for v in self.pod["volumes"] if v["name"] == mount["name"]), None)
+                return mount, volume, path[len(folder) + 1 :]
+        return None, None, None
+
+    def configuration_path(self):
+        arguments = self.container["args"]
+        return arguments[arguments.index("-c") + 1] if "-c" in arguments else None
+
+    def configuration(self):
+        """The text of keyward.toml, as the pod finds it; none if it finds none."""
+        _, volume, below = self.volume_at(self.configuration_path() or "")
+        if volume is None or "configMap" not in volume:
+            return None
+        found = self.deployed.named("ConfigMap", volume["configMap"]["name"])
+        return found and found["data"].get(below)
+
+    def upstreams(self):
+        """Hosts with their ports."""
+        endpoints = [one for each in self.config["upstream"] for one in each["endpoints"]]
+        return [endpoint.split("//")[1] for endpoint in endpoints]
+
+
+def complaints(documents):
+    """Everything that does not hold; nothing where all is well."""
+    deployed = Deployed(documents)
+    for workload in deployed.workloads:
+        name = f"{workload['kind']} {workload['metadata']['name']}"
+        for rule in RULES:
+            for fault in rule(deployed, workload):
+                yield f"{name}: {fault}"
+    found = list(deployed.keywards())
+    if not found and deployed.of("NetworkPolicy") and deployed.of("Deployment"):
+        yield "no container runs keyward"
+    for keyward in found:
+        name = f"{keyward.workload['kind']} {keyward.workload['metadata']['name']}"
+        text = keyward.configuration()
+        if text is None:
+            yield f"{name}: there is no configuration at {keyward.configuration_path()}"
+            continue
+        try:
+            keyward.config = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as fault:
+            yield f"{name}: its configuration is no TOML: {fault}"
+            continue
+        for rule in (
+            configured, mounted, probed, served, guarded, watched, available, ends_in_time,
+        ):  # fmt: skip
+            for fault in rule(deployed, keyward):
+                yield f"{name}: {fault}"
+    for service in deployed.of("Service"):
+        for fault in leads_somewhere(deployed, service):
+            yield f"Service {service['metadata']['name']}: {fault}"
+
+
+def configured(deployed, keyward):
+    if keyward.container["args"][-1] != "run":
+        yield "it does not run"
+    config = keyward.config
+    listeners = [one["address"] for one in config["listener"]]
+    admin = config["admin"]["address"]
+    if [port_of(one) for one in listeners] != [keyward.ports.get("http")]:
+        yield f"it listens at {listeners}, and the port http is {keyward.ports.get('http')}"
+    if any(is_loopback(one) for one in listeners):
+        yield "it listens on loopback: no client can connect"
+    if port_of(admin) != keyward.ports.get("admin"):
+        yield f"[admin] address is {admin}, and the port admin is {keyward.ports.get('admin')}"
+    if is_loopback(admin):
+        yield "[admin] address is loopback: probes and Prometheus cannot connect"
+    if config["server"].get("pin", True):
+        yield "workers are pinned: those of all pods of a node to the same cores"
+    if keyward.is_sidecar:
+        for host in keyward.upstreams():
+            if not is_loopback(host):
+                yield f"the upstream {host} is not in this pod"
+        for app in keyward.apps:
+            if app.get("ports"):
+                yield f"the app {app['name']} has a port: it must listen on 127.0.0.1 alone"
+    if config["store"]["kind"] == "redis":
+        host, _, port = config["store"]["url"].split("//")[1].partition(":")
+        service = deployed.named("Service", host)
+        ports = [one["port"] for one in service["spec"]["ports"]] if service else [int(port)]
+        if int(port) not in ports:
+            yield f"Redis is at {ports}, not at {port}"
+        if service is None and deployed.of("StatefulSet"):
+            yield f"there is no Service {host}"
+    elif keyward.workload["spec"].get("replicas") != 1:
+        yield "an embedded store belongs to one instance"
+
+
+def mounted(deployed, keyward):
+    config = keyward.config
+    _, volume, below = keyward.volume_at(config["keys"]["directory"])
+    if below != "" or (volume or {}).get("secret", {}).get("secretName") != "keyward-keys":
+        yield "[keys] directory is not where the Secret keyward-keys is mounted"
+    if password := config["store"].get("password_file"):
+        _, volume, below = keyward.volume_at(password)
+        items = [one["path"] for one in (volume or {}).get("secret", {}).get("items", [])]
+        if below not in items:
+            yield "[store] password_file is not where the Secret with it is mounted"
+    mount, volume, below = keyward.volume_at(config["admin"]["socket"])
+    if volume is None or "emptyDir" not in volume or mount.get("readOnly") or "/" in below:
+        yield "[admin] socket is not in a folder that keyward may write to"
+    if keyward.pod["securityContext"].get("fsGroup") != KEYWARD_USER:
+        yield f"fsGroup is not {KEYWARD_USER}: what is mounted is not keyward's to read"
+    secrets = {volume["name"] for volume in keyward.pod["volumes"] if "secret" in volume}
+    for mount in (one for app in keyward.apps for one in app.get("volumeMounts", [])):
+        if mount["name"] in secrets:
+            yield f"the app has the Secret of the volume {mount['name']}"
+
+
+def probed(deployed, keyward):
+    for name, path in PROBES.items():
+        asked = keyward.container.get(name, {}).get("httpGet", {})
+        if (asked.get("path"), asked.get("port")) != (path, "admin"):
+            yield f"{name} does not ask {path} at the port admin"
+    start = keyward.container.get("startupProbe", {})
+    if start.get("periodSeconds", 10) * start.get("failureThreshold", 3) < 30:
+        yield "a start has less than 30 s"
+
+
+def served(deployed, keyward):
+    services = [s for s in deployed.of("Service") if s["spec"].get("selector")]
+    mine = [s for s in services if selects({"matchLabels": s["spec"]["selector"]}, keyward.labels)]
+    targets = {s["metadata"]["name"]: [p["targetPort"] for p in s["spec"]["ports"]] for s in mine}
+    if ["http"] not in targets.values():
+        yield "no Service leads to its port http alone"
+    if ["admin"] not in targets.values():
+        yield "no Service leads to its port admin alone"
+    for service in mine:
+        name = service["metadata"]["name"]
+        ports = [one["targetPort"] for one in service["spec"]["ports"]]
+        if "admin" in ports:
+            if service["spec"].get("clusterIP") != "None" or len(ports) > 1:
+                yield f"Service {name} may become public, with the port admin"
+            if not service["spec"].get("publishNotReadyAddresses"):
+                yield f"Service {name} leaves out what is not ready"
+
+
+def guarded(deployed, keyward):
+    """Who reaches what, by the policies."""
+    policies, target, ports = deployed.policies, keyward.labels, keyward.ports
+    stranger = {"app.kubernetes.io/name": "stranger"}
+    nowhere = [(stranger, None), (stranger, ANY_NAMESPACE), (PROMETHEUS, None)]
+    nowhere += [(PROMETHEUS, ANY_NAMESPACE), (stranger, MONITORING)]
+    for source, of in nowhere:
+        if not admitted(policies, target, ports["http"], source, of):
+            yield "some pods cannot connect to its port http"
+        if admitted(policies, target, ports["admin"], source, of):
+            yield "others than Prometheus can connect to its port admin"
+    if not admitted(policies, target, ports["admin"], PROMETHEUS, MONITORING):
+        yield "Prometheus cannot connect to its port admin"
+    hosts = keyward.upstreams()
+    others = [OTHER_PORT] + [port_of(host) for host in hosts if keyward.is_sidecar]
+    for port in others:
+        if any(admitted(policies, target, port, *source) for source in nowhere):
+            yield f"others can connect to its port {port}"
+    if not keyward.is_sidecar:
+        yield from upstreams_are_guarded(deployed, keyward, hosts, nowhere)
+    url = keyward.config["store"].get("url")
+    if url and (redis := deployed.named("Service", url.split("//")[1].partition(":")[0])):
+        for workload in deployed.workloads:
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            if not selects({"matchLabels": redis["spec"]["selector"]}, labels):
+                continue
+            if not admitted(policies, labels, 6379, target):
+                yield "it cannot connect to Redis"
+            if any(admitted(policies, labels, 6379, *source) for source in nowhere):
+                yield "others can connect to Redis"
+
+
+def upstreams_are_guarded(deployed, keyward, hosts, others):
+    behind = {"behind-keyward": "true"}
+    targets = [(behind, OTHER_PORT)]
+    for host in hosts:
+        name, port = host.split(":")
+        service = deployed.named("Service", name)
+        for workload in deployed.workloads if service else []:
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            if selects({"matchLabels": service["spec"]["selector"]}, labels):
+                targets.append((labels, int(port)))
+        if service is None and deployed.of("StatefulSet"):
+            yield f"there is no Service for the upstream {host}"
+    for labels, port in targets:
+        if not admitted(deployed.policies, labels, port, keyward.labels):
+            yield "it cannot connect to what is behind it"
+        if any(admitted(deployed.policies, labels, port, *source) for source in others):
+            yield "others can connect to what is behind it"
+
+
+def watched(deployed, keyward):
+    for monitor in deployed.of("ServiceMonitor"):
+        name = f"ServiceMonitor {monitor['metadata']['name']}"
+        found = [
+            s for s in deployed.of("Service")
+            if selects(monitor["spec"]["selector"], s["metadata"].get("labels", {}))
+        ]  # fmt: skip
+        for endpoint in monitor["spec"]["endpoints"]:
+            if endpoint.get("path") != "/metrics":
+                yield f"{name} does not ask /metrics"
+            targets = [
+                port["targetPort"] for s in found for port in s["spec"]["ports"]
+                if port["name"] == endpoint["port"]
+            ]  # fmt: skip
+            if targets != ["admin"]:
+                yield f"{name} does not lead to the port admin"
+
+
+def available(deployed, keyward):
+    workload, replicas = keyward.workload, keyward.workload["spec"].get("replicas")
+    for scaler in deployed.of("HorizontalPodAutoscaler"):
+        target = scaler["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) != (workload["kind"], workload["metadata"]["name"]):
+            yield f"the autoscaler scales {target['kind']} {target['name']}"
+            continue
+        if replicas is not None:
+            yield "an apply would reset what the autoscaler has chosen"
+        replicas = scaler["spec"]["minReplicas"]
+        if scaler["spec"]["maxReplicas"] < replicas:
+            yield "the autoscaler has less at most than at least"
+        cpu = keyward.container["resources"]["limits"]["cpu"]
+        for metric in scaler["spec"]["metrics"]:
+            if amount(metric["resource"]["target"]["averageValue"]) >= amount(cpu):
+                yield "the autoscaler waits for more cores than a pod may have"
+    if replicas is None or replicas < 2:
+        yield "there are fewer than two instances"
+    budgets = [
+        one["spec"] for one in deployed.of("PodDisruptionBudget")
+        if selects(one["spec"]["selector"], keyward.labels)
+    ]  # fmt: skip
+    if len(budgets) != 1:
+        yield f"{len(budgets)} budgets for disruptions hold for its pods"
+    for budget in budgets:
+        gone = budget.get("maxUnavailable")
+        gone = (replicas or 1) - budget["minAvailable"] if gone is None else gone
+        if gone < 1:
+            yield "no node with one of its pods can ever be emptied"
+        if gone >= (replicas or 1):
+            yield "all instances may be away at a time"
+    rolling = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
+    if rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
+        yield "a rollout takes instances away before others are there"
+
+
+def ends_in_time(deployed, keyward):
+    server = keyward.config["server"]
+    delay = seconds(server.get("shutdown_delay", "0s"))
+    needed = delay + seconds(server.get("shutdown_grace", "30s"))
+    most = keyward.pod.get("terminationGracePeriodSeconds", 30)
+    if delay < 5:
+        yield "shutdown_delay is too short: the cluster still sends clients"
+    if not keyward.is_sidecar:
+        sleep = keyward.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
+        if sleep.get("seconds", 0) + needed >= most:
+            yield f"it may need {needed} s to end, and is killed after {most} s"
+        return
+    if keyward.container not in keyward.pod.get("initContainers", []):
+        yield "keyward is no native sidecar"
+    elif keyward.container.get("restartPolicy") != "Always":
+        yield "keyward is no native sidecar: the app would never start"
+    hook = keyward.container.get("lifecycle", {}).get("preStop", {}).get("exec", {})
+    if hook.get("command") != ["/bin/sh", "-c", "kill -TERM 1"]:
+        yield "clients are not asked to leave before the app ends"
+    for app in keyward.apps:
+        sleep = app.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if sleep < needed:
+            yield f"the app ends after {sleep} s, while keyward forwards to it for {needed} s"
+        if sleep + 10 > most:
+            yield f"the app sleeps for {sleep} s, and is killed after {most} s"
+
+
+def leads_somewhere(deployed, service):
+    pods = [one["spec"]["template"] for one in deployed.workloads]
+    selector = {"matchLabels": service["spec"]["selector"]}
+    found = [one for one in pods if selects(selector, one["metadata"]["labels"])]
+    if len(found) != 1:
+        yield f"it leads to {len(found)} workloads"
+    for pod in found:
+        containers = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+        names = [one["name"] for c in containers for one in c.get("ports", [])]
+        for port in service["spec"]["ports"]:
+            if port["targetPort"] not in names:
+                yield f"its pods have no port {port['targetPort']}"
