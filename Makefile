@@ -9,6 +9,8 @@
 # make audit         licences, bans and sources of the dependencies, and known advisories
 # make release       the binary to deploy: built twice, the second time with what the first one
 #                    learned under load
+# make deb           a Debian package of the release build, or of KEYWARD=file, and a look at it; as
+#                    root
 # make bench         of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1,
 #                    HTTP/2, TLS, bodies, system calls, memory); what a fleet costs; what a flood of
 #                    logins costs, and what crowds of clients do to others
@@ -18,7 +20,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := test
-.PHONY: test tools format lint doc check instructions black-box soak fuzz audit release bench demo
+.PHONY: test tools format lint doc check instructions black-box soak fuzz audit release deb bench \
+    demo
 
 CARGO ?= cargo
 # Where Debian puts servers; not every user's PATH has it.
@@ -271,6 +274,30 @@ release:
 	build "-Cprofile-use=$$(echo "$$room"/*.profdata)" "$$room"
 	cp "$$room/$$host/release/keyward" "$$room/keyward"
 	say "$$room/keyward is the binary to deploy"
+
+# Without what only a debugger reads; names of functions stay. cargo-deb takes two minutes to build,
+# once, so this is no part of make test.
+CARGO_DEB := 3.8.0
+deb:
+	@say() { echo "make deb: $$*" >&2; }
+	built=$$(realpath -m "$${CARGO_TARGET_DIR:-target}")
+	room=$$built/deb
+	if [ "$$("$$room/bin/cargo-deb" --version 2>/dev/null)" != "cargo-deb $(CARGO_DEB)" ]; then
+	    say "installing cargo-deb $(CARGO_DEB)"
+	    $(CARGO) install cargo-deb --version $(CARGO_DEB) --locked --force --root "$$room" \
+	        --target-dir "$$room/target"
+	fi
+	keyward=$(KEYWARD)
+	if [ -z "$$keyward" ]; then
+	    $(CARGO) build --locked --release --bin keyward
+	    keyward=$$built/release/keyward
+	fi
+	mkdir -p "$$room/release"
+	strip --strip-debug -o "$$room/release/keyward" "$$keyward"
+	rm -f "$$room"/*.deb
+	CARGO_TARGET_DIR=$$room "$$room/bin/cargo-deb" deb --no-build --no-strip -o "$$room/"
+	python3 tests/black_box/debian_package.py "$$room"/*.deb
+	say "$$(echo "$$room"/*.deb) is the package"
 
 bench:
 	@say() { echo "make bench: $$*" >&2; }

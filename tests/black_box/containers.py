@@ -41,9 +41,9 @@ class Container:
         """`root` is what it sees as /, itself unchanged: what is written there is gone afterwards.
         `room` is a folder for what the test needs for it.
 
-        Settings: `mounts`, (source, target, is writable) each; `environment`; `network`, a Namespace
-        (absent: that of this script); `hosts`, addresses by name, for /etc/hosts, which engines
-        write; `is_writable`, of the root.
+        Settings: `mounts`, (source, target, is writable) each; `environment`; `network`, a
+        Namespace (absent: that of this script); `hosts`, addresses by name, for /etc/hosts, which
+        engines write; `is_writable`, of the root.
         """
         self.root, self.room, self.argv = pathlib.Path(root), pathlib.Path(room), argv
         self.user, self.directory = user, directory
@@ -95,7 +95,9 @@ class Container:
             if source.is_dir():
                 lines.append(f"mkdir -p {place}")
             else:
-                lines.append(f"mkdir -p $(dirname {place}); touch {place}")
+                # A folder of this machine may be closed to the user; that of an image is not.
+                lines.append(f"mkdir -p $(dirname {place}); chmod go+rx $(dirname {place})")
+                lines.append(f"touch {place}")
             lines.append(f"mount --bind {quote(str(source))} {place}")
             if not is_writable:
                 lines.append(f"mount -o remount,bind,ro {place}")
