@@ -1,7 +1,8 @@
 # make test          everything that must hold: tools, format, lints, documentation, tests
 # make instructions  of that: what a request costs, in instructions, against bench/bounds.toml
 # make black-box     of that: from outside: the OpenAPI document, Swagger UI, pages of other origins
-#                    in a browser, and HTTP, gRPC, WebSocket and TLS of other makers
+#                    in a browser, HTTP, gRPC, WebSocket and TLS of other makers, and the apps of
+#                    examples/
 # make soak          the long forms of the tests of fleets and changes: minutes of faults under
 #                    load, a million forged tokens, a thousand reloads, fifty hand-overs
 # make fuzz          libFuzzer on every target of src/fuzzing, FUZZ_SECONDS (60) each; FUZZ_TARGETS
@@ -61,9 +62,9 @@ test:
 # that they need. The tests need curl and redis-server besides: they start servers of their own,
 # sentinels and Clusters among them. Those of the OpenAPI document need Python with its venv, and a
 # Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on both
-# sides of keyward: nginx, nghttp and h2load, Node, Go, openssl. Java is used if it is there.
-# Network namespaces take iproute2 and nftables. systemd's own tools judge the units, shellcheck the
-# scripts.
+# sides of keyward: nginx, nghttp and h2load, Node, Go, openssl, Java. The apps of examples/ are run
+# besides by npm and PHP. Network namespaces take iproute2 and nftables. systemd's own tools judge
+# the units, shellcheck the scripts.
 # Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
@@ -105,6 +106,9 @@ tools:
 	done
 	command -v h2load >/dev/null || needed="$$needed nghttp2-client"
 	command -v node >/dev/null || needed="$$needed nodejs"
+	command -v npm >/dev/null || needed="$$needed npm"
+	command -v javac >/dev/null || needed="$$needed default-jdk-headless"
+	command -v php >/dev/null || needed="$$needed php-cli"
 	command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] \
 	    || needed="$$needed golang-go golang-golang-x-net-dev"
 	command -v nginx >/dev/null || needed="$$needed nginx"
@@ -123,6 +127,7 @@ tools:
 format:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path examples/axum/Cargo.toml --check
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -144,7 +149,8 @@ instructions:
 
 # From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a
 # token in Swagger UI and calls from pages of other origins, and clients and servers of other makers
-# speak through keyward. PyPI is asked once, for the versions in requirements.txt.
+# speak through keyward. PyPI is asked once, for the versions in requirements.txt; for the apps of
+# examples/, npm and crates.io, for those in their lock files.
 black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
@@ -170,7 +176,7 @@ black-box:
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
 	    grpc_calls websocket_calls credential_clients failing_servers sidecar image \
-	    systemd_unit kubernetes_manifests; do
+	    systemd_unit kubernetes_manifests example_apps; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 	wait $$thinking

@@ -45,7 +45,7 @@ fn every_link_leads_to_a_page_and_a_heading() {
 fn every_file_and_every_target_of_make_that_a_page_names_is_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_source = |code: &&str| {
-        let folders = ["src/", "tests/", "docs/", "bench/", "deploy/", "fuzz/"];
+        let folders = ["src/", "tests/", "docs/", "bench/", "deploy/", "examples/", "fuzz/"];
         folders.iter().any(|folder| code.starts_with(folder)) && *code != GENERATED
     };
     for (name, text) in PAGES {

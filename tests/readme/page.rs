@@ -2,7 +2,7 @@
 //! text.
 
 /// Every page, with its text.
-pub(crate) const PAGES: [(&str, &str); 12] = [
+pub(crate) const PAGES: [(&str, &str); 13] = [
     ("README.md", include_str!("../../README.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("docs/deployment.md", include_str!("../../docs/deployment.md")),
@@ -15,6 +15,7 @@ pub(crate) const PAGES: [(&str, &str); 12] = [
     (SECURITY, include_str!("../../docs/security.md")),
     (TOKEN_APIS, include_str!("../../docs/token-apis.md")),
     ("docs/upgrade.md", include_str!("../../docs/upgrade.md")),
+    ("examples/README.md", include_str!("../../examples/README.md")),
 ];
 /// A page that is generated from the code; a unit test compares both.
 pub(crate) const GENERATED: &str = "docs/configuration.md";
