@@ -49,11 +49,11 @@ class Tools:
         # Neither reads a configuration of the user that runs this.
         self.environment = {"HOME": str(room), "PATH": "/usr/bin:/bin", "KUBECONFIG": "/dev/null"}
 
-    def ask(self, name, *arguments, stdin=None):
+    def ask(self, name, *arguments, place=None):
         """What the program answers."""
         return subprocess.run(
             [self.room / name, *map(str, arguments)],
-            env=self.environment, input=stdin, capture_output=True, text=True, timeout=60,
+            env=self.environment, cwd=place, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
     def kustomize(self, folder):

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import jsonschema_rs
 import yaml
@@ -20,15 +19,16 @@ import yaml
 import manifest_mutations
 import manifest_pods as pods
 from chart_values import BAD_VALUES, GOOD_VALUES, merged
+from cluster_model import Cluster
 from cluster_tools import DEPLOY, Tools, against_schemas, documents
 from manifest_rules import Deployed, complaints
 from running_keyward import PATIENCE
 from running_servers import folder, run
+from trial_pods import Run, programs
 
 REPOSITORY = DEPLOY.parents[1]
 FOLDERS = ["edge", "sidecar", "redis", "try/edge", "try/sidecar"]
 CHART = DEPLOY / "chart"
-NAMES = ["keyward-redis", "app", "keyward"]
 
 
 class Checks:
@@ -40,13 +40,15 @@ class Checks:
         self.edge = self.tools.kustomize(DEPLOY / "try/edge") + documents(monitor)
         self.sidecar = self.tools.kustomize(DEPLOY / "try/sidecar")
 
+        # A folder of a person's own is beside a copy.
+        shutil.copytree(DEPLOY, room / "deploy/kubernetes")
+
     def rendered(self):
         """kustomize renders every folder, the API's schemas know every field, and all agree"""
         for name in FOLDERS:
             found = self.tools.kustomize(DEPLOY / name)
             assert_none([*against_schemas(found), *complaints(found)], name)
-        # As docs/kubernetes.md has it, beside a copy of the folder.
-        shutil.copytree(DEPLOY, self.room / "deploy/kubernetes")
+        # As docs/kubernetes.md has it.
         page = (REPOSITORY / "docs/kubernetes.md").read_text()
         edge, sidecar, own, monitor = re.findall(r"```yaml\n(.*?)```", page, re.S)
         for shown in (edge, edge + own + monitor, sidecar):
@@ -217,139 +219,76 @@ class Checks:
         for path in (self.room / "secrets/made").rglob("*"):
             assert path.stat().st_mode & 0o077 == 0, path
 
+    def cluster(self, name):
+        room = self.room / name
+        room.mkdir()
+        return Cluster(self.tools, room, programs(self.program))
+
+    def in_shell(self, cluster, lines):
+        """What `sh` prints, in a folder with `deploy` and `shop`, and with kubectl on the path."""
+        path = f"{cluster.bin}:{self.room}/secrets/bin:/usr/bin:/bin"
+        return subprocess.run(
+            ["sh", "-euc", lines], cwd=self.room, capture_output=True, text=True, timeout=60,
+            env={"PATH": path, "HOME": str(self.room)},
+        )  # fmt: skip
+
+    def trial_script(self):
+        """try-on-a-cluster walks through both trials, and says so when others come past keyward"""
+        for trial in ("edge", "sidecar"):
+            for ignored in (False, True):
+                with self.cluster(f"{trial}-{ignored}") as cluster:
+                    cluster.ignores_policies = ignored
+                    line = f"deploy/kubernetes/try-on-a-cluster registry/keyward:1 {trial}"
+                    said = self.in_shell(cluster, line)
+                    words = said.stdout + said.stderr
+                    assert (said.returncode == 0) != ignored, words
+                    assert (f"{trial}: everything held" in words) != ignored, words
+                    assert ("open, not closed" in words) == ignored, words
+                    deleted = [one for one in cluster.asked if "delete" in one]
+                    assert deleted and deleted[-1][2] == f"keyward-try-{trial}", deleted
+
+    def lines_of_the_page(self):
+        """The lines of docs/kubernetes.md lead to a key that works, and to other keys"""
+        page = (REPOSITORY / "docs/kubernetes.md").read_text()
+        shown = {
+            title: re.findall(r"```sh\n(.*?)```", text, re.S)
+            for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+        }
+        _, start, check, key, _ = shown["On a cluster in fifteen minutes"]
+        self.own(re.search(r"```yaml\n(.*?)```", page, re.S)[1])
+        with self.cluster("page") as cluster:
+            # The service behind it, which a person has.
+            others = ("upstream", "app")
+            named = [one for one in self.edge if one["metadata"]["name"].startswith(others)]
+            cluster.apply(named)
+            for line, part in ((start, "deployment/keyward is ready"), (check, "redis")):
+                said = self.in_shell(cluster, line)
+                assert said.returncode == 0 and part in said.stdout, said.stdout + said.stderr
+            use, revoke = key.rstrip().rsplit("\n", 1)
+            said = self.in_shell(cluster, f"{use}\nkill $!\nprintf %s \"$TOKEN\" > token")
+            assert said.returncode == 0 and "\n401\nGET /\n" in "\n" + said.stdout, said
+            assert "x-keyward-username: alice" in said.stdout.lower(), said.stdout
+            token = (self.room / "token").read_text()
+            assert token and "/auth/revoke" in revoke
+            (rotate,) = shown["Rotate keys"]
+            first, second = rotate.split("mv ", 1)
+            for lines in (first, f"mv {second}"):
+                said = self.in_shell(cluster, f"{lines}kubectl rollout status deployment/keyward")
+                assert said.returncode == 0, said.stdout + said.stderr
+                assert pods.ask(8080, "/", token=token)[0] == 200, "an old token is refused"
+            status, _, answer = pods.ask(8080, "/keys/acme/alice/auth/revoke", "POST", token)
+            assert status == 200, answer
+            assert pods.ask(8080, "/", token=token)[0] == 401
+
     def edge_runs(self):
         """The edge runs as its pod says: probes, a token that is issued, used and revoked"""
-        Run(self, self.edge, "edge").walk("Deployment", "keyward")
+        manifests = self.edge + self.secrets()
+        Run("edge", manifests, self.room / "run-edge", self.program).walk("keyward")
 
     def sidecar_runs(self):
         """The sidecar runs as its pod says, alone leads to the app, and ends in order"""
-        Run(self, self.sidecar, "sidecar").walk("Deployment", "app")
-
-
-class Run:
-    """The pods of a trial, with the Secrets that make-secrets has made."""
-
-    def __init__(self, checks, manifests, name):
-        self.deployed, self.name = Deployed(manifests), name
-        self.room = checks.room / f"run-{name}"
-        self.room.mkdir()
-        self.room.chmod(0o755)
-        self.objects = {}
-        for one in manifests + checks.secrets():
-            self.objects[one["kind"], one["metadata"]["name"]] = one
-        python = getattr(sys, "_base_executable", sys.executable)
-        self.programs = {
-            "keyward": checks.program, "redis-server": shutil.which("redis-server"),
-            "python3": os.path.realpath(python),
-        }  # fmt: skip
-        self.hosts = "".join(f"{pods.POD} {name}\n" for name in NAMES) + "127.0.0.1 localhost\n"
-
-    def pod(self, kind, name):
-        workload = self.deployed.named(kind, name)
-        claims = workload["spec"].get("volumeClaimTemplates", [])
-        room = self.room / name
-        room.mkdir()
-        template = workload["spec"]["template"]
-        return pods.Pod(room, template, self.objects, self.programs, claims)
-
-    def walk(self, kind, name):
-        redis = self.pod("StatefulSet", "keyward-redis").container("redis")
-        pod = self.pod(kind, name)
-        app_pod = pod if self.name == "sidecar" else self.pod("Deployment", "app")
-        keyward, app = pod.container("keyward"), app_pod.container("app")
-        with keyward.start(self.hosts):
-            # Without Redis it is up, and not ready: no restart, and no client.
-            keyward.await_probe("startupProbe")
-            assert keyward.probe("livenessProbe") == 200
-            assert keyward.probe("readinessProbe") == 503
-            with redis.start(self.hosts), app.start(self.hosts):
-                redis.await_probe("readinessProbe")
-                app.await_probe("readinessProbe")
-                for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                    keyward.await_probe(probe)
-                self.is_judged_well(keyward)
-                self.has_no_way_past(redis)
-                self.serves(keyward)
-                if self.name == "sidecar":
-                    self.ends_in_order(keyward)
-
-    def keyward_says(self, keyward, *arguments):
-        answer = keyward.execute("keyward", "-c", keyward.spec["args"][1], *arguments)
-        assert answer.returncode == 0, f"{arguments}: {answer.stdout}{answer.stderr}"
-        return answer
-
-    def is_judged_well(self, keyward):
-        """keyward and Redis find nothing wrong with each other, nor with the mounts."""
-        assert self.keyward_says(keyward, "health").stdout == "ready\n"
-        said = self.keyward_says(keyward, "validate")
-        words = said.stdout + said.stderr
-        assert "can be read" not in words and "can be written" not in words, words
-        # It refuses what is not safe in a Redis, and says what is odd.
-        self.keyward_says(keyward, "store", "check")
-        # A configuration that is not there yet is judged beside the one that is in force.
-        text = keyward.execute("/bin/cat", keyward.spec["args"][1]).stdout
-        for given, good in ((text, True), (text + "[servers]\n", False)):
-            answer = keyward.execute("keyward", "-c", "/dev/stdin", "validate", stdin=given)
-            assert (answer.returncode == 0) == good, answer.stderr
-        wrote = keyward.execute("/bin/sh", "-c", "touch /etc/keyward/x || touch /x")
-        assert wrote.returncode != 0, "the container may write"
-
-    def has_no_way_past(self, redis):
-        """Without the password Redis says nothing."""
-        with pods.socket.create_connection((pods.POD, 6379), 5) as connection:
-            connection.sendall(b"PING\r\n")
-            said = connection.recv(200)
-        assert said.startswith(b"-NOAUTH"), said
-
-    def serves(self, keyward):
-        ports = {one["name"]: one["containerPort"] for one in keyward.spec["ports"]}
-        http = ports["http"]
-        monitor = self.objects.get(("ServiceMonitor", "keyward"))
-        path = monitor["spec"]["endpoints"][0]["path"] if monitor else "/metrics"
-        status, _, metrics = pods.ask(ports["admin"], path)
-        assert status == 200 and "keyward_build_info" in metrics
-        status, *_ = pods.ask(http, "/metrics")
-        assert status == 401, "metrics are public"
-        if self.name == "sidecar":
-            # At the pod's address the app does not answer; from within the pod it does.
-            assert pods.ask(3000, "/")[0] is None, "the app is reached past keyward"
-            assert pods.ask(3000, "/", address="127.0.0.1")[0] == 200
-        identity = ["--sub", "u-1", "--username", "alice", "--organization", "acme"]
-        made = self.keyward_says(
-            keyward, "bootstrap", "create", "--token-api", "keys", *identity, "--role", "user"
-        )
-        base = "/keys/acme/alice/auth"
-        body = b'{"name": "laptop", "expires_in_minutes": 60}'
-        status, _, answer = pods.ask(http, f"{base}/issue-token", "POST", made.stdout.strip(), body)
-        assert status == 200, answer
-        token = json.loads(answer)["data"]["token"]
-        status, _, shown = pods.ask(http, "/orders", token=token)
-        assert status == 200 and shown.startswith("GET /orders\n"), (status, shown)
-        lines = shown.lower().splitlines()
-        assert "x-keyward-subject: u-1" in lines and "x-keyward-username: alice" in lines, shown
-        assert not any(line.startswith("authorization:") for line in lines), shown
-        assert "laptop" in self.keyward_says(keyward, "token", "list").stdout
-        status, _, answer = pods.ask(http, f"{base}/revoke", "POST", token)
-        assert status == 200 and json.loads(answer)["data"]["status"] == "revoked", answer
-        assert pods.ask(http, "/orders", token=token)[0] == 401
-
-    def ends_in_order(self, keyward):
-        """Upon its hook it is not ready, and serves on; then it ends by itself, in time."""
-        server = next(self.deployed.keywards())
-        began = time.monotonic()
-        hook = keyward.spec["lifecycle"]["preStop"]["exec"]["command"]
-        answer = keyward.execute(*hook)
-        assert answer.returncode == 0, answer.stderr
-        until_not_ready = began + PATIENCE
-        while keyward.probe("readinessProbe") != 503:
-            assert time.monotonic() < until_not_ready, "it is ready as before"
-            time.sleep(0.02)
-        status, headers, _ = pods.ask(8080, "/orders")
-        assert (status, headers.get("Connection")) == (401, "close"), (status, headers)
-        assert keyward.process.wait(PATIENCE) == 0, keyward.last_words()
-        took = time.monotonic() - began
-        most = server.apps[0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert took < most, f"it took {took} s, and the app is there for {most} s"
+        manifests = self.sidecar + self.secrets()
+        Run("sidecar", manifests, self.room / "run-sidecar", self.program).walk("app")
 
 
 def run_openssl(room):
@@ -376,6 +315,7 @@ def main():
         ]  # fmt: skip
         if os.getuid() == 0:
             chosen += [checks.edge_runs, checks.sidecar_runs]
+            chosen += [checks.trial_script, checks.lines_of_the_page]
         else:
             print("NOT CHECKED: to run the pods, this must be root", flush=True)
         run(chosen, 300)
