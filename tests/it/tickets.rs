@@ -300,6 +300,53 @@ fn the_open_tickets_of_one_token_are_bounded_and_one_that_is_redeemed_makes_room
     ticket(&world, &alice);
 }
 
+/// The bound of a subject is exact in the tests of the stores; here, tickets may expire meanwhile.
+#[test]
+fn a_holder_with_many_keys_leaves_tickets_to_others_and_is_refused_in_the_form_of_the_api() {
+    let upstream = Upstream::start();
+    let world = world(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    let path = world.api(TestUser::ALICE).path("/tickets");
+    // All that one key may have, on one connection.
+    let thirty_two = |key: &Issued| {
+        let call = format!(
+            "POST {path} HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: 0\r\n\r\n",
+            key.token
+        );
+        let mut client = world.client();
+        client.send(call.repeat(32));
+        (0..32).map(|_| client.response().expect("an answer")).collect::<Vec<_>>()
+    };
+    let mut opened = Vec::new();
+    let refused = loop {
+        assert!(opened.len() < 5_000, "they are not bounded");
+        let key = world.api(TestUser::ALICE).mint(&alice.token);
+        let (made, refused): (Vec<_>, Vec<_>) =
+            thirty_two(&key).into_iter().partition(|answer| answer.status == 201);
+        opened.extend(made.iter().map(|answer| json(answer)["ticket"].clone()));
+        if let Some(refused) = refused.into_iter().next() {
+            break refused;
+        }
+    };
+    assert!(opened.len() >= 1000, "{}", opened.len());
+    assert_eq!(refused.status, 429, "{refused}");
+    assert_eq!(refused.fields.one("cache-control").as_deref(), Some("no-store"));
+    let seconds: u64 = refused.fields.one("retry-after").expect("a time").parse().expect("seconds");
+    assert!((1..=30).contains(&seconds), "{seconds}");
+    let body = json(&refused);
+    let said = (&body["status"], &body["message"]);
+    assert_eq!(said, (&"error".into(), &"Too many attempts; please try again later".into()));
+    // Another holder of the same organization has its own.
+    let bob = world.key(TestUser::BOB);
+    let made = world.api(TestUser::BOB).call("POST", "/tickets", &bob.token, "");
+    assert_eq!(made.status, 201, "{made}");
+    // And there is room again as soon as one is redeemed.
+    let last = opened.last().and_then(|ticket| ticket.as_str()).expect("a ticket");
+    assert_eq!(events(&world, "/live/x", last), 200);
+    ticket(&world, &alice);
+}
+
 #[test]
 fn a_restart_of_a_single_instance_leaves_no_ticket_open() {
     let upstream = Upstream::start();

@@ -19,10 +19,12 @@
 //! | `ae:<token API>` | hash | email address as it is folded → id of the account |
 //! | `accounts` | sorted set | every account, by time of registration; a member is a sequence number, the token API and the id |
 //! | `c:<counter>` | hash | what failed in one window: `e` when it ends, `s` how many are spent, `r` how many reserved. Time to live: a minute beyond a window, by intervals |
-//! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds. Time to live: until then |
+//! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds; `i`, in how many one permit comes back. Time to live: until then |
 //! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
-//! | `t:<digest>` | hash | an open ticket, under the SHA-256 of it: `h` the digest of its token, `e` when it ends, `s` its seal. Time to live: a minute beyond its life |
+//! | `t:<digest>` | hash | an open ticket, under the SHA-256 of it: `h` the digest of its token, `u` and `n` the names of its subject and tenant, `e` when it ends, `s` its seal. Time to live: a minute beyond its life |
 //! | `to:<digest>` | sorted set | the open tickets of one token by their end. Time to live: as the latest of them |
+//! | `ts:<subject>` | sorted set | those of one subject, in the same way |
+//! | `tt:<tenant>` | sorted set | those of one tenant, in the same way; a subject without one is a tenant of its own |
 //! | `tickets` | sorted set | all open tickets by their end. Time to live: as the latest of them |
 //! | `used` | hash | digest → when it was last used. Outside `r:`, or each use would take the record out of the caches |
 //! | `meta` | hash | `layout`, `keys` (their fingerprint), `generation` (of the data), `sequence` (of the latest record), `looked_after` (how far the purge has come), `probe` |
@@ -34,10 +36,11 @@
 //! | `confirmed:<instance id>` | to the instance that announced something, from the others: number, space, their id |
 //!
 //! Digest and owner are 64 hexadecimal digits, ids 32, times milliseconds since 1970. An owner is
-//! the SHA-256 of its parts, each with its length; so are a token API, and an origin with a
-//! subject. Counters and groups are 32 hexadecimal digits: usernames, and passwords typed in their
-//! place, are in none of them. A member of a sorted set is a sequence number and an id: at the same
-//! moment, the one that was added first comes first. Times are exact there up to 2^53 ms.
+//! the SHA-256 of its parts, each with its length; so are a token API, and an origin with a subject.
+//! The subject and the tenant of a ticket are half of such a hash. Counters and groups are 32
+//! hexadecimal digits: usernames, and passwords typed in their place, are in none of them. A member
+//! of a sorted set is a sequence number and an id: at the same moment, the one that was added first
+//! comes first. Times are exact there up to 2^53 ms.
 //!
 //! The indexes are for finding records. The owner and the end of a record are in its sealed body;
 //! where the two disagree, the store is damaged. Redis' clock decides nothing but limits:
@@ -126,13 +129,10 @@ impl Layout {
         self.key(&format!("t:{}", hex::encode(ticket.as_bytes())))
     }
 
-    /// What the open tickets of a token begin with; its digest follows.
-    pub(super) fn tickets_of_tokens(&self) -> String {
-        self.key("to:")
-    }
-
-    pub(super) fn tickets_of(&self, token: TokenDigest) -> String {
-        self.tickets_of_tokens() + &hex::encode(token.as_bytes())
+    /// What the open tickets of a token, of a subject and of a tenant begin with; its digest or
+    /// name follows.
+    pub(super) fn tickets_of(&self) -> [String; 3] {
+        ["to:", "ts:", "tt:"].map(|begin| self.key(begin))
     }
 
     pub(super) fn tickets(&self) -> String {
@@ -265,7 +265,8 @@ mod tests {
             layout.accounts(),
         ]);
         keys.extend([layout.counter(counter), layout.group(counter)]);
-        keys.extend([layout.ticket(digest), layout.tickets_of(digest), layout.tickets()]);
+        keys.extend([layout.ticket(digest), layout.tickets()]);
+        keys.extend(layout.tickets_of());
         assert!(
             keys.iter()
                 .all(|key| key.starts_with("{keyward}:") && !key.starts_with(&layout.records())),

@@ -14,7 +14,7 @@ use super::reply;
 use crate::domain::{Timestamp, TokenDigest, hex};
 use crate::tokens::store::{StoreError, StoreFuture};
 use crate::tokens::tickets::LIFETIME;
-use crate::tokens::tickets::store::{MOST_OPEN, MOST_OPEN_OF_TOKEN, OpenTicket, Opening, Tickets};
+use crate::tokens::tickets::store::{Bounds, CountedBy, OpenTicket, Opening, Tickets};
 
 /// How long Redis keeps a ticket beyond its life: by more than clocks are off. One that goes too
 /// early is only refused.
@@ -25,22 +25,36 @@ impl Tickets for RedisStore {
         &self,
         digest: TokenDigest,
         ticket: OpenTicket,
+        counted_by: CountedBy,
+        bounds: Bounds,
         now: Timestamp,
     ) -> StoreFuture<Opening> {
         self.run(async move |operations| {
             let layout = &operations.layout;
-            let keys =
-                vec![layout.ticket(digest), layout.tickets_of(ticket.holder), layout.tickets()];
+            let token = hex::encode(ticket.holder.as_bytes());
+            let subject = hex::encode(&counted_by.subject);
+            let tenant = hex::encode(&counted_by.tenant);
+            let [of_token, of_subject, of_tenant] = layout.tickets_of();
+            let keys = vec![
+                layout.ticket(digest),
+                layout.tickets(),
+                of_token + &token,
+                of_subject + &subject,
+                of_tenant + &tenant,
+            ];
             let kept = i64::try_from((LIFETIME + SLACK).as_millis()).unwrap_or(i64::MAX);
             let call = Call::new(&calls::OPEN_TICKET, keys)
                 .digest(digest)
-                .digest(ticket.holder)
+                .argument(token)
+                .argument(subject)
+                .argument(tenant)
                 .time(ticket.ends_at)
                 .argument(hex::encode(&ticket.seal))
                 .time(now)
                 .argument(kept)
-                .argument(MOST_OPEN_OF_TOKEN)
-                .argument(MOST_OPEN);
+                .argument(bounds.in_all)
+                .argument(bounds.of_token)
+                .argument(bounds.of_subject);
             let (outcome, wait) = operations.change(call).await?;
             match outcome.as_str() {
                 "opened" => Ok(Opening::Opened),
@@ -58,10 +72,8 @@ impl Tickets for RedisStore {
         self.run(async move |operations| {
             let layout = &operations.layout;
             let keys = vec![layout.ticket(digest), layout.tickets()];
-            let call = Call::new(&calls::TAKE_TICKET, keys)
-                .lasting()
-                .digest(digest)
-                .argument(layout.tickets_of_tokens());
+            let call = Call::new(&calls::TAKE_TICKET, keys).lasting().digest(digest);
+            let call = layout.tickets_of().into_iter().fold(call, Call::argument);
             let (outcome, kept) = operations.change(call).await?;
             match outcome.as_str() {
                 "absent" => Ok(None),

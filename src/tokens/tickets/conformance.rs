@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::{MOST_OPEN_OF_TOKEN, OpenTicket, Opening, Tickets};
+use super::store::{BOUNDS, Bounds, CountedBy, OpenTicket, Opening, Tickets};
 use crate::domain::{Timestamp, TokenDigest};
 
 /// Makes a test of each case. `$fresh` is an `async fn` without arguments: it returns a store of
@@ -19,6 +19,9 @@ macro_rules! conforms_tickets {
             a_ticket_that_has_expired_or_was_never_opened_is_not_taken,
             the_tickets_of_one_token_are_bounded_and_those_of_others_are_not_touched,
             what_was_taken_or_has_expired_makes_room,
+            the_tickets_of_one_subject_are_bounded_with_whatever_tokens,
+            one_holder_leaves_places_for_those_that_have_none,
+            of_many_that_open_at_the_same_time_no_more_than_the_bound_succeed,
         }
     };
     ($fresh:path: $($case:ident,)+) => {
@@ -52,10 +55,33 @@ pub(crate) fn ticket(holder: u64, ends_at: i64) -> OpenTicket {
     OpenTicket { holder: digest(holder), ends_at: at(ends_at), seal }
 }
 
+/// The subject and the tenant with these numbers.
+pub(crate) fn held_by(subject: u64, tenant: u64) -> CountedBy {
+    let name = |number: u64| u128::from(number).to_be_bytes();
+    CountedBy { subject: name(subject), tenant: name(tenant) }
+}
+
+/// Of the token with this number, which is the only one of its subject and tenant.
+pub(crate) fn alone(holder: u64) -> CountedBy {
+    held_by(holder, holder)
+}
+
 type Open = Arc<dyn Tickets>;
 
+/// Few enough to be reached soon.
+const FEW: Bounds = Bounds { of_token: 4, of_subject: 10, in_all: 60 };
+
 async fn open(tickets: &Open, number: u64, ticket: OpenTicket, now: i64) -> Opening {
-    tickets.open(digest(number), ticket, at(now)).await.unwrap()
+    let mut holder = [0; 8];
+    holder.copy_from_slice(&ticket.holder.as_bytes()[..8]);
+    let counted_by = alone(u64::from_be_bytes(holder));
+    tickets.open(digest(number), ticket, counted_by, BOUNDS, at(now)).await.unwrap()
+}
+
+/// Opens one of a token and of whoever holds it, for 30 seconds from second 0 on.
+async fn opens(tickets: &Open, number: u64, token: u64, counted_by: CountedBy) -> bool {
+    let opening = tickets.open(digest(number), ticket(token, 30), counted_by, FEW, at(0)).await;
+    opening.unwrap() == Opening::Opened
 }
 
 async fn take(tickets: &Open, number: u64, now: i64) -> Option<OpenTicket> {
@@ -100,7 +126,7 @@ pub(crate) async fn a_ticket_that_has_expired_or_was_never_opened_is_not_taken(t
 pub(crate) async fn the_tickets_of_one_token_are_bounded_and_those_of_others_are_not_touched(
     tickets: Open,
 ) {
-    let most = MOST_OPEN_OF_TOKEN as u64;
+    let most = BOUNDS.of_token as u64;
     for number in 0..most {
         let ends_at = 30 + i64::try_from(number).unwrap();
         assert_eq!(open(&tickets, number, ticket(7, ends_at), 0).await, Opening::Opened);
@@ -114,7 +140,7 @@ pub(crate) async fn the_tickets_of_one_token_are_bounded_and_those_of_others_are
 }
 
 pub(crate) async fn what_was_taken_or_has_expired_makes_room(tickets: Open) {
-    let most = MOST_OPEN_OF_TOKEN as u64;
+    let most = BOUNDS.of_token as u64;
     for number in 0..most {
         open(&tickets, number, ticket(7, 30), 0).await;
     }
@@ -125,4 +151,54 @@ pub(crate) async fn what_was_taken_or_has_expired_makes_room(tickets: Open) {
         assert_eq!(open(&tickets, number, ticket(7, 60), 30).await, Opening::Opened);
     }
     assert_ne!(open(&tickets, 3000, ticket(7, 60), 30).await, Opening::Opened);
+}
+
+pub(crate) async fn the_tickets_of_one_subject_are_bounded_with_whatever_tokens(tickets: Open) {
+    let mut opened = Vec::new();
+    for number in 0..40 {
+        if opens(&tickets, number, number, held_by(1, number)).await {
+            opened.push(number);
+        }
+    }
+    assert_eq!(opened, (0..10).collect::<Vec<_>>());
+    let full = Opening::Full { retry_after: Duration::from_secs(25) };
+    let beyond = tickets.open(digest(50), ticket(50, 35), held_by(1, 50), FEW, at(5)).await;
+    assert_eq!(beyond.unwrap(), full, "when its oldest one expires");
+    assert!(opens(&tickets, 51, 51, held_by(2, 51)).await, "others are not touched");
+    assert!(take(&tickets, 3, 1).await.is_some());
+    assert!(opens(&tickets, 52, 52, held_by(1, 52)).await, "one that is redeemed makes room");
+    assert!(!opens(&tickets, 53, 53, held_by(1, 53)).await);
+}
+
+pub(crate) async fn one_holder_leaves_places_for_those_that_have_none(tickets: Open) {
+    let mut numbers = 0..;
+    let mut greedy = async |tenant: u64| {
+        let mut opened = 0;
+        // Each with a subject and a token of its own.
+        for number in numbers.by_ref().take(60) {
+            opened += usize::from(opens(&tickets, number, number, held_by(number, tenant)).await);
+        }
+        opened
+    };
+    assert_eq!(greedy(1001).await, 30, "a tenant alone has half of the places");
+    assert_eq!(greedy(1002).await, 15, "a second one half of those that are left");
+    assert_eq!(greedy(1003).await, 8);
+    assert_eq!(greedy(1001).await, 0);
+    assert!(opens(&tickets, 5000, 5000, alone(5000)).await, "there is a place for another one");
+}
+
+pub(crate) async fn of_many_that_open_at_the_same_time_no_more_than_the_bound_succeed(
+    tickets: Open,
+) {
+    let openers: Vec<_> = (0..32)
+        .map(|number| {
+            let tickets = Arc::clone(&tickets);
+            tokio::spawn(async move { opens(&tickets, number, number, held_by(1, 2)).await })
+        })
+        .collect();
+    let mut opened = 0;
+    for opener in openers {
+        opened += usize::from(opener.await.unwrap());
+    }
+    assert_eq!(opened, FEW.of_subject);
 }

@@ -25,7 +25,7 @@ use aws_lc_rs::digest;
 pub use memory::MemoryTickets;
 pub use store::Tickets;
 
-use self::store::{OpenTicket, Opening};
+use self::store::{BOUNDS, CountedBy, OpenTicket, Opening};
 use super::authenticator::Refused;
 use super::keyring::KeyIds;
 use super::opaque::{Alphabet, NoRandomness, OpaqueFormat, OpaqueTokens};
@@ -63,7 +63,7 @@ pub enum TicketError {
     /// The caller's credential opens no route, or has no record to which a ticket could be bound.
     #[error("the credential has no record that opens routes")]
     NoKey,
-    /// There are as many open tickets as may be.
+    /// There are as many open tickets as may be, of the token, its subject or tenant, or in all.
     #[error("there are too many open tickets")]
     TooMany {
         /// When to try again.
@@ -128,7 +128,8 @@ impl TicketService {
         let (holder, ends_at) = (caller.digest, now.after(LIFETIME));
         let seal = self.opaque.seal(&sealed(text, holder, ends_at)).ok_or(NoRandomness)?;
         let open = OpenTicket { holder, ends_at, seal };
-        match self.within(self.tickets.open(digest_of(text), open, now)).await? {
+        let opening = self.tickets.open(digest_of(text), open, counted_by(caller), BOUNDS, now);
+        match self.within(opening).await? {
             Opening::Opened => Ok(ticket),
             Opening::Full { retry_after } => Err(TicketError::TooMany { retry_after }),
         }
@@ -165,6 +166,29 @@ impl TicketService {
         let outcome = tokio::time::timeout(self.deadline, operation).await;
         outcome.unwrap_or(Err(StoreError::TimedOut))
     }
+}
+
+/// By what the tickets of this caller are counted besides its token. Subjects are unique within
+/// what made their token.
+fn counted_by(caller: &Caller) -> CountedBy {
+    let token = &caller.token;
+    let origin = token.origin().unwrap_or(token.token_api());
+    let subject = name(&[b"subject", origin.as_bytes(), token.subject().as_bytes()]);
+    let tenant = token.organization().filter(|tenant| !tenant.is_empty());
+    CountedBy {
+        subject,
+        tenant: tenant.map_or(subject, |tenant| name(&[b"tenant", tenant.as_bytes()])),
+    }
+}
+
+/// 128 bits of SHA-256 over the parts, each with its length.
+fn name(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// What the store knows a ticket by. It has 131 random bits, so its hash needs no key.

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::{Identity, Record, RecordKind, TokenId};
 use crate::tokens::keyring::SecretBytes;
 use crate::tokens::store::StoreFuture;
+use crate::tokens::tickets::store::Bounds;
 use crate::tokens::verified::Verified;
 
 /// Counts how often it is asked for a ticket, and may alter it.
@@ -21,10 +22,12 @@ impl Tickets for Watched {
         &self,
         digest: TokenDigest,
         ticket: OpenTicket,
+        counted_by: CountedBy,
+        bounds: Bounds,
         now: Timestamp,
     ) -> StoreFuture<Opening> {
         let holder = self.instead_of_holder.unwrap_or(ticket.holder);
-        self.tickets.open(digest, OpenTicket { holder, ..ticket }, now)
+        self.tickets.open(digest, OpenTicket { holder, ..ticket }, counted_by, bounds, now)
     }
 
     fn take(&self, digest: TokenDigest, now: Timestamp) -> StoreFuture<Option<OpenTicket>> {
@@ -51,27 +54,29 @@ fn service(tickets: Watched) -> (TicketService, Arc<Watched>) {
     (TicketService::new(port, opaque(1), KeyIds::of(KEYS), deadline), tickets)
 }
 
-fn caller(kind: RecordKind) -> Caller {
-    let record = Record {
+fn identity() -> Identity {
+    Identity { subject: "ann".into(), username: None, organization: None, role: None, email: None }
+}
+
+fn record(kind: RecordKind) -> Record {
+    Record {
         digest: TokenDigest::from_bytes([7; 32]),
         id: TokenId::from_uuid(uuid::Uuid::nil()),
         token_api: "platform".into(),
         kind,
         origin: None,
-        identity: Identity {
-            subject: "ann".into(),
-            username: None,
-            organization: None,
-            role: None,
-            email: None,
-        },
+        identity: identity(),
         name: None,
         hint: None,
         issued_at: NOW,
         expires_at: None,
         last_used_at: None,
         limits: None,
-    };
+    }
+}
+
+fn caller(kind: RecordKind) -> Caller {
+    let record = record(kind);
     Caller { digest: record.digest, token: Arc::new(Verified::new(&record)), outside: None }
 }
 
@@ -159,6 +164,39 @@ async fn when_a_key_is_taken_away_the_tickets_of_before_are_refused() {
     assert!(!service.has_all_keys_since(later(10)) && service.has_all_keys_since(later(11)));
     let after = service.issue(&caller(RecordKind::ApiKey), later(11)).await.unwrap();
     assert!(redeem(&service, after.expose().as_bytes(), later(12)).await.is_some());
+}
+
+#[test]
+fn tickets_are_counted_by_whoever_holds_the_token_whichever_token_it_is() {
+    let counted = |token_api: &str, origin: Option<&str>, subject: &str, tenant: Option<&str>| {
+        let record = Record {
+            token_api: token_api.into(),
+            origin: origin.map(Into::into),
+            identity: Identity {
+                subject: subject.into(),
+                organization: tenant.map(Into::into),
+                ..identity()
+            },
+            ..record(RecordKind::ApiKey)
+        };
+        let token = Arc::new(Verified::new(&record));
+        counted_by(&Caller { digest: record.digest, token, outside: None })
+    };
+    let ann = counted("keys", None, "ann", Some("acme"));
+    assert_eq!(counted("keys", None, "ann", Some("acme")), ann);
+    assert_eq!(counted("others", Some("keys"), "ann", Some("acme")), ann, "of the same origin");
+    let (bob, elsewhere) =
+        (counted("keys", None, "bob", Some("acme")), counted("others", None, "ann", Some("acme")));
+    for other in [bob, elsewhere] {
+        assert_eq!(other.tenant, ann.tenant);
+        assert_ne!(other.subject, ann.subject);
+    }
+    assert_ne!(counted("keys", None, "ann", Some("other")).tenant, ann.tenant);
+    for none in [None, Some("")] {
+        let ann = counted("keys", None, "ann", none);
+        assert_eq!(ann.tenant, ann.subject, "one without a tenant is a tenant of its own");
+        assert_ne!(counted("keys", None, "bob", none).tenant, ann.tenant);
+    }
 }
 
 #[test]
