@@ -18,7 +18,15 @@ pub(super) enum CredentialSource {
     BearerOrApiKey,
 }
 
-pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+impl CredentialSource {
+    /// Of what accepts the keys of a token API, one of which may come in `X-API-Key`, or none.
+    pub(super) const fn of(takes_api_key_field: bool) -> Self {
+        if takes_api_key_field { Self::BearerOrApiKey } else { Self::Bearer }
+    }
+}
+
+/// The field of the keys of `accounts`.
+pub static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +60,7 @@ pub(super) fn presented(
     let bearer = bearer(headers);
     if source == CredentialSource::Bearer {
         return match bearer {
-            Err(Refusal::NoCredential { .. }) if headers.contains_key(X_API_KEY) => {
+            Err(Refusal::NoCredential { .. }) if headers.contains_key(&X_API_KEY) => {
                 let cause = "it has X-API-Key, which is read only on routes that accept a token \
                              API of style \"accounts\"";
                 Err(Refusal::NoCredential { cause: Some(cause) })
@@ -60,21 +68,30 @@ pub(super) fn presented(
             token => Ok((token?, CredentialField::Authorization)),
         };
     }
-    let mut keys = headers.get_all(X_API_KEY).iter();
-    match (keys.next(), keys.next(), bearer) {
-        (None, _, token) => Ok((token?, CredentialField::Authorization)),
-        (Some(_), Some(_), _) => {
-            Err(Refusal::AmbiguousCredential { cause: "it has X-API-Key more than once".into() })
-        }
+    match (in_field(headers, &X_API_KEY)?, bearer) {
+        (None, token) => Ok((token?, CredentialField::Authorization)),
         // No `Authorization`, or one of another scheme, which is not read.
-        (Some(key), None, Err(Refusal::NoCredential { .. })) => {
-            Ok((key.as_bytes().trim_ascii(), CredentialField::ApiKey))
-        }
-        (Some(_), None, _) => {
+        (Some(key), Err(Refusal::NoCredential { .. })) => Ok((key, CredentialField::ApiKey)),
+        (Some(_), _) => {
             let cause = "it has both X-API-Key and Authorization: Bearer".into();
             Err(Refusal::AmbiguousCredential { cause })
         }
     }
+}
+
+/// What the one field of this name holds, which is nothing but a credential, if there is one.
+pub(super) fn in_field<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        let name = if *name == X_API_KEY { "X-API-Key" } else { name.as_str() };
+        let cause = format!("it has {name} more than once");
+        return Err(Refusal::AmbiguousCredential { cause: cause.into() });
+    }
+    Ok(Some(value.as_bytes().trim_ascii()))
 }
 
 /// The token of the one `Authorization` field (RFC 6750, section 2.1; the scheme in any case, RFC

@@ -5,12 +5,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-
 use super::conditions::Conditions;
 use super::connection::Scheme;
 use super::route_table::HostRule;
-use crate::domain::KeyLimits;
+use crate::domain::{KeyLimits, Uptime};
 use crate::limits::{
     Concurrency, FleetCounters, LimitId, LimitSettings, Quota, Rate, RateSettings, Scope,
 };
@@ -45,12 +43,12 @@ pub(super) struct NamedConcurrency {
 /// Whose limits they are.
 #[derive(Clone, Copy)]
 pub(super) enum LimitOwner<'a> {
-    /// A route, by what a request has that takes it.
+    /// A route, by what a request has that takes it. Its methods are not among it: a route that
+    /// takes another one is still the same.
     Route {
         scheme: Option<Scheme>,
         host: &'a HostRule,
         path: &'a str,
-        methods: &'a [Method],
         when: Option<&'a Conditions>,
     },
     /// A token API, by its name.
@@ -63,8 +61,13 @@ impl PlanLimits {
         owners: impl IntoIterator<Item = (LimitOwner<'a>, Option<&'a LimitSettings>)>,
     ) -> Option<Box<Self>> {
         let (mut routes, mut token_apis) = (Vec::new(), Vec::new());
+        let mut alike = HashMap::new();
         for (owner, settings) in owners {
-            let group = settings.map(|settings| LimitGroup::new(owner, settings));
+            let group = settings.map(|settings| {
+                let number = alike.entry(owner.id(&[])).or_insert(0);
+                *number += 1;
+                LimitGroup::new(owner, *number, settings)
+            });
             match (owner, group) {
                 (LimitOwner::Route { .. }, group) => routes.push(group),
                 (LimitOwner::TokenApi(name), Some(group)) => {
@@ -90,8 +93,9 @@ impl PlanLimits {
         self.groups_mut().flat_map(|group| &mut group.rates).for_each(|own| own.share(fleet));
     }
 
-    /// Takes over the counters of limits that were there before.
-    pub(super) fn inherit(&mut self, before: &Self) {
+    /// Takes over the counters of limits that were there before, also where they let through
+    /// another number of requests now.
+    pub(super) fn inherit(&mut self, before: &Self, now: Uptime) {
         let rates: HashMap<_, _> = before
             .groups()
             .flat_map(|group| &group.rates)
@@ -104,8 +108,11 @@ impl PlanLimits {
             .collect();
         for group in self.groups_mut() {
             for own in &mut group.rates {
-                if let Some(known) = rates.get(&own.rate.id()) {
+                let Some(known) = rates.get(&own.rate.id()) else { continue };
+                if own.rate.settings() == known.settings() {
                     own.rate = Arc::clone(known);
+                } else if !own.rate.is_of_fleet() {
+                    own.rate = Arc::new(known.with(*own.rate.settings(), now));
                 }
             }
             if let Some(own) = &mut group.concurrency
@@ -140,15 +147,22 @@ impl PlanLimits {
 }
 
 impl LimitGroup {
-    fn new(of: LimitOwner<'_>, settings: &LimitSettings) -> Self {
+    /// `number`: among the owners that are alike, in the order of the configuration. Routes that
+    /// differ by nothing but their methods are.
+    fn new(of: LimitOwner<'_>, number: u32, settings: &LimitSettings) -> Self {
+        let number = number.to_string();
         let rates = settings.rates.iter().enumerate().map(|(at, rate)| {
             let scope = rate.scope;
             let earlier = settings.rates.iter().take(at).filter(|other| other.scope == scope);
-            let number = earlier.count() + 1;
-            let end = if number == 1 { String::new() } else { format!("-{number}") };
+            // Two with the same period are told apart by their order.
+            let alike = earlier.clone().filter(|other| other.quota.period == rate.quota.period);
+            let period = rate.quota.period.as_nanos().to_string();
+            let parts = [&number, scope.as_str(), &period, &alike.count().to_string()];
+            let place = earlier.count() + 1;
+            let end = if place == 1 { String::new() } else { format!("-{place}") };
             NamedRate {
                 name: format!("{}{scope}{end}", of.prefix()).into(),
-                rate: Arc::new(Rate::new(of.rate_id(rate), *rate)),
+                rate: Arc::new(Rate::new(of.id(&parts), *rate)),
             }
         });
         Self {
@@ -160,7 +174,7 @@ impl LimitGroup {
                 },
                 most,
                 // Without the number: a reload that changes it must not forget what is under way.
-                counts: Arc::new(Concurrency::new(of.id(&["concurrent"]))),
+                counts: Arc::new(Concurrency::new(of.id(&[&number, "concurrent"]))),
             }),
         }
     }
@@ -238,28 +252,18 @@ impl LimitOwner<'_> {
         }
     }
 
-    fn rate_id(self, rate: &RateSettings) -> LimitId {
-        let quota = rate.quota;
-        let (count, burst) = (quota.count.to_string(), quota.burst.to_string());
-        let period = quota.period.as_nanos().to_string();
-        let shared = if rate.is_shared { "shared" } else { "own" };
-        self.id(&[rate.scope.as_str(), &count, &period, &burst, shared])
-    }
-
     /// By what a request has that it holds for, not by the place in the file.
     fn id(self, parts: &[&str]) -> LimitId {
         match self {
-            Self::Route { scheme, host, path, methods, when } => {
+            Self::Route { scheme, host, path, when } => {
                 let host = match host {
                     HostRule::Any => String::new(),
                     HostRule::Exact(host) => host.clone(),
                     HostRule::Suffix(suffix) => format!("*{suffix}"),
                 };
-                let mut methods: Vec<&str> = methods.iter().map(Method::as_str).collect();
-                methods.sort_unstable();
                 let scheme = scheme.map_or("", Scheme::name);
                 let when = when.map(Conditions::described).unwrap_or_default();
-                let own = ["route", scheme, &host, path, &methods.join(" "), &when.join("\n")];
+                let own = ["route", scheme, &host, path, &when.join("\n")];
                 LimitId::of(&[&own, parts].concat())
             }
             Self::TokenApi(name) => LimitId::of(&[&["token_api", name], parts].concat()),

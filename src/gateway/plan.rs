@@ -30,6 +30,7 @@ use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::limits::{FleetCounters, LimitSettings};
 use crate::tokens::accounts::AccountTerms;
+use crate::tokens::clock;
 use crate::tokens::command::Minting;
 use crate::tokens::issuer::IssuerSet;
 use crate::tokens::opaque::{OpaqueApi, OpaqueApis};
@@ -177,6 +178,11 @@ impl RouteSettings {
         }
     }
 
+    /// Whether it forwards paths as they came.
+    pub(super) fn is_raw(&self) -> bool {
+        self.path_rules.as_ref().is_some_and(|rules| rules.is_raw())
+    }
+
     /// What it changes of requests, if it changes anything.
     pub(super) fn request_headers(&self) -> Option<&HeaderChanges> {
         self.headers.as_deref().map(|changes| &changes.request)
@@ -192,7 +198,6 @@ impl RouteSettings {
             scheme: self.scheme,
             host: &self.host,
             path: &self.path,
-            methods: &self.methods,
             when: self.when.as_deref(),
         }
     }
@@ -322,10 +327,8 @@ impl Plan {
                     (LimitOwner::TokenApi(&token_api.name), token_api.rate_limits.as_deref())
                 })),
         );
-        let is_raw =
-            |route: &RouteSettings| route.path_rules.as_ref().is_some_and(|rules| rules.is_raw());
-        let raw_paths =
-            if settings.routes.iter().any(is_raw) { RawPaths::Used } else { RawPaths::Unused };
+        let has_raw = settings.routes.iter().any(RouteSettings::is_raw);
+        let raw_paths = if has_raw { RawPaths::Used } else { RawPaths::Unused };
         let host_of = |upstream: &UpstreamPlan| {
             let endpoint =
                 upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
@@ -377,7 +380,7 @@ impl Plan {
         }
         self.key_counts = before.key_counts.clone();
         if let (Some(own), Some(before)) = (&mut self.limits, &before.limits) {
-            own.inherit(before);
+            own.inherit(before, clock::uptime());
         }
     }
 
@@ -453,10 +456,6 @@ impl Plan {
 
     /// Where the route takes credentials from, unless it names places itself.
     pub(super) fn credential_source(&self, at: usize) -> CredentialSource {
-        if self.takes_api_key_field.get(at).copied().unwrap_or_default() {
-            CredentialSource::BearerOrApiKey
-        } else {
-            CredentialSource::Bearer
-        }
+        CredentialSource::of(self.takes_api_key_field.get(at).copied().unwrap_or_default())
     }
 }

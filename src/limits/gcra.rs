@@ -56,6 +56,17 @@ impl Counter {
         let _ = self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 
+    /// The same with another quota: as many permits are used up as were, as far as there are so
+    /// many. `None`: none is.
+    pub(super) fn converted(&self, from: Quota, to: Quota, now: Uptime) -> Option<Self> {
+        let now = now.nanos();
+        let used = self.0.load(Ordering::Relaxed).checked_sub(now).filter(|used| *used > 0)?;
+        let interval = u128::from(to.interval_nanos());
+        let used = (u128::from(used) * interval).div_ceil(u128::from(from.interval_nanos()));
+        let used = u64::try_from(used).unwrap_or(u64::MAX).min(to.full_after_nanos());
+        Some(Self(AtomicU64::new(now.saturating_add(used))))
+    }
+
     /// Gives back one permit of this quota.
     pub(super) fn give_back(&self, quota: Quota) {
         let back = |full_at: u64| Some(full_at.saturating_sub(quota.interval_nanos()));
@@ -132,6 +143,41 @@ mod tests {
         assert_eq!(verdict.next_after, Duration::from_secs(9));
         assert!(!counter.take(narrow, at(8_999)).is_allowed);
         assert!(counter.take(narrow, at(9_000)).is_allowed);
+    }
+
+    #[test]
+    fn another_quota_has_as_many_permits_used_up_as_were() {
+        let left = |used: u32, from: Quota, to: Quota, later: u64| {
+            let counter = Counter::default();
+            for _ in 0..used {
+                assert!(counter.take(from, at(0)).is_allowed);
+            }
+            let counter = counter.converted(from, to, at(later)).unwrap_or_default();
+            (0..100).filter(|_| counter.take(to, at(later)).is_allowed).count()
+        };
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        for (used, from, to, expected) in [
+            (3, quota(1, hour, 5), quota(1, hour, 5), 2),
+            (3, quota(1, hour, 5), quota(1, hour, 8), 5),
+            (3, quota(1, hour, 5), quota(1, hour, 2), 0),
+            (3, quota(1, hour, 5), quota(60, hour, 5), 2),
+            (3, quota(60, hour, 5), quota(1, hour, 5), 2),
+            (3, quota(1, day, 5), quota(1000, SECOND, 5), 2),
+            (0, quota(1, hour, 5), quota(1, hour, 7), 7),
+        ] {
+            assert_eq!(left(used, from, to, 0), expected, "{used} of {from} to {to}");
+        }
+        // One has come back by then.
+        assert_eq!(left(3, quota(60, hour, 5), quota(1, hour, 5), 60_000), 3);
+        // What was used up is no debt beyond the burst: one comes back after one interval.
+        let counter = Counter::default();
+        for _ in 0..50 {
+            assert!(counter.take(quota(1, hour, 50), at(0)).is_allowed);
+        }
+        let narrow = quota(1, SECOND, 2);
+        let counter = counter.converted(quota(1, hour, 50), narrow, at(0)).expect("used");
+        assert!(!counter.take(narrow, at(999)).is_allowed);
+        assert!(counter.take(narrow, at(1000)).is_allowed);
     }
 
     #[test]

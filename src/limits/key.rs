@@ -46,8 +46,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A limit of the configuration: made of its place, its scope and its quota, so that it is the same
-/// in all instances and after a reload, and another one as soon as one of these changes.
+/// A limit of the configuration: made of what it is of, its scope and its period, so that it is the
+/// same in all instances and after a reload. How many requests it lets through is not in it: what
+/// is used up stays so when that changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LimitId([u8; 16]);
 

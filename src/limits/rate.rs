@@ -80,6 +80,30 @@ impl Rate {
         Self { id, settings, counters }
     }
 
+    /// A limit that has other settings now, with what of it is used up. Where the fleet counts, its
+    /// store has that; what moves between this process and the fleet is forgotten.
+    #[must_use]
+    pub fn with(&self, settings: RateSettings, now: Uptime) -> Self {
+        let mut changed = Self::new(self.id, settings);
+        let converted = |counter: &Counter| {
+            counter.converted(self.settings.quota, settings.quota, now).map(Arc::new)
+        };
+        match (&mut changed.counters, &self.counters) {
+            (Counters::One(own), Counters::One(before)) => {
+                *own = converted(before).unwrap_or_default();
+            }
+            (Counters::ByKey(own), Counters::ByKey(before)) => {
+                for (key, counter) in before.iter() {
+                    if let Some(counter) = converted(&counter) {
+                        own.insert(key, counter);
+                    }
+                }
+            }
+            _ => {}
+        }
+        changed
+    }
+
     /// The same, counted by the fleet together.
     #[must_use]
     pub fn of_fleet(&self, fleet: &Arc<FleetCounters>) -> Self {
@@ -191,6 +215,22 @@ mod tests {
             assert!(passes(&rate, address) && passes(&rate, address));
             assert!(!passes(&rate, address));
         }
+    }
+
+    #[test]
+    fn what_is_used_up_of_each_key_stays_so_when_the_quota_changes() {
+        let before = rate(Scope::Address, 3);
+        assert!(passes(&before, 1) && passes(&before, 1) && passes(&before, 2));
+        let quota = rate(Scope::Address, 4).settings().quota;
+        let settings = RateSettings { quota, ..*before.settings() };
+        let after = before.with(settings, Uptime::from_nanos(1));
+        let left = |address| (0..10).filter(|_| passes(&after, address)).count();
+        assert_eq!([left(1), left(2), left(3)], [2, 3, 4]);
+        let one = rate(Scope::Route, 2);
+        assert!(passes(&one, 1));
+        let same = *one.settings();
+        let after = one.with(same, Uptime::from_nanos(1));
+        assert!(passes(&after, 1) && !passes(&after, 1));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a reload keeps of what has been counted.
 
 use super::{passes, plan, rates, slow};
-use crate::support::{Ongoing, TestUser, Upstream, open};
+use crate::support::redis::RedisServer;
+use crate::support::{Ongoing, Plan, TestUser, Upstream, eventually, open};
 
 #[test]
 fn a_reload_keeps_what_was_counted_by_limits_that_are_as_they_were() {
@@ -14,18 +15,120 @@ fn a_reload_keeps_what_was_counted_by_limits_that_are_as_they_were() {
     // Another route before it, and another limit beside them: the places in the file change.
     let another = rates(&[slow("route", 100), slow("token", 5), slow("subject", 9)]);
     let other = "path = \"/a\"\nupstream = \"app\"\npublic = true\n";
-    world.configure(&crate::support::Plan::usual(&upstream).route(other).route(&format!(
+    world.configure(&Plan::usual(&upstream).route(other).route(&format!(
         "path = \"/limited/{{*rest}}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n{another}"
     )));
     world.reload();
     assert_eq!(passes(5, ask), 2, "three of five were used up before");
-    // Another burst is another limit, with all its permits; that of the holder has counted on.
-    world.configure(&plan(&upstream, &rates(&[slow("token", 6), slow("subject", 9)])));
-    world.reload();
-    assert_eq!(passes(8, ask), 4, "five of nine were used up before");
     world.configure(&plan(&upstream, ""));
     world.reload();
     assert_eq!(passes(20, ask), 20, "a limit that is gone limits nothing");
+}
+
+#[test]
+fn a_reload_that_changes_a_rate_keeps_what_is_used_up() {
+    let upstream = Upstream::start();
+    let rate = |rate: &str, burst: u32, more: &str| {
+        let token = format!("{{ per = \"token\", rate = {rate:?}, burst = {burst}{more} }}");
+        rates(&[token, slow("route", 100)])
+    };
+    let world = plan(&upstream, &rate("1/h", 5, "")).start();
+    let token = world.key(TestUser::ALICE).token;
+    let ask = || world.get_with("/limited/x", &token);
+    let reload = |lines: &str| {
+        world.configure(&plan(&upstream, lines));
+        world.reload();
+    };
+    assert_eq!(passes(3, ask), 3);
+    reload(&rate("1/h", 7, ""));
+    assert_eq!(passes(9, ask), 4, "three of seven were used up before");
+    reload(&rate("2/h", 7, ""));
+    assert_eq!(passes(9, ask), 0, "the same permits come back sooner");
+    reload(&rate("2/h", 8, ", shared = false"));
+    assert_eq!(passes(9, ask), 1, "one instance counts by itself, whatever is said of a fleet");
+    reload(&rate("2/h", 3, ""));
+    assert_eq!(passes(9, ask), 0);
+    reload(&rate("1/d", 3, ""));
+    assert_eq!(passes(9, ask), 3, "another period is another limit");
+    // All that have passed since the start.
+    assert_eq!(ask().fields.all("ratelimit").len(), 1);
+    let left = ask().fields.all("ratelimit").join(",");
+    assert!(left.contains("\"route\";r=89;"), "{left}");
+}
+
+#[test]
+fn a_reload_that_changes_the_methods_of_a_route_keeps_what_it_has_counted() {
+    let upstream = Upstream::start();
+    let limits = "concurrent_requests = 1";
+    let lines = |methods: &str| format!("{methods}\n{limits}\n{}", rates(&[slow("token", 9)]));
+    let world = plan(&upstream, &lines("methods = [\"GET\"]")).start();
+    let token = world.key(TestUser::ALICE).token;
+    let ask = || world.get_with("/limited/x", &token);
+    let reload = |methods: &str| {
+        world.configure(&plan(&upstream, &lines(methods)));
+        world.reload();
+    };
+    assert_eq!(passes(2, ask), 2);
+    reload("methods = [\"GET\", \"POST\"]");
+    let (client, gate) = open(&world, &upstream, "/limited/open", Ongoing::WebSocket, &token);
+    reload("methods = [\"POST\", \"GET\", \"PUT\"]");
+    assert_eq!(ask().status, 429, "one is under way");
+    drop(client);
+    gate.open();
+    assert!(eventually(|| ask().status == 200));
+    reload("");
+    assert_eq!(passes(9, ask), 5, "four of nine were used up before");
+}
+
+#[test]
+fn in_a_fleet_a_reload_of_one_instance_keeps_what_all_have_used_up() {
+    let (upstream, redis) = (Upstream::start(), RedisServer::start());
+    let lines =
+        |methods: &str, burst: u32| format!("{methods}\n{}", rates(&[slow("token", burst)]));
+    let fleet = |lines: &str| plan(&upstream, lines).redis(&redis.url());
+    let first = fleet(&lines("methods = [\"GET\"]", 5)).start();
+    let keys = format!("{:?}", first.keys().display().to_string());
+    let second = |lines: &str| fleet(lines).set("keys", "directory", &keys);
+    let other = second(&lines("methods = [\"GET\"]", 5)).start();
+    let token = first.key(TestUser::ALICE).token;
+    assert_eq!(passes(2, || first.get_with("/limited/x", &token)), 2);
+    assert_eq!(passes(1, || other.get_with("/limited/x", &token)), 1);
+    first.configure(&fleet(&lines("", 8)));
+    first.reload();
+    assert_eq!(passes(4, || first.get_with("/limited/x", &token)), 4, "of eight");
+    // The other one still goes by five: seven are used up.
+    assert_eq!(passes(2, || other.get_with("/limited/x", &token)), 0);
+    other.configure(&second(&lines("", 8)));
+    other.reload();
+    assert_eq!(passes(9, || other.get_with("/limited/x", &token)), 3, "five of eight were used up");
+    assert_eq!(passes(9, || first.get_with("/limited/x", &token)), 0);
+}
+
+/// Which of them is which is told by their order.
+#[test]
+fn routes_that_differ_by_their_methods_alone_count_by_themselves() {
+    let upstream = Upstream::start();
+    let route = |methods: &str, burst: u32| {
+        format!(
+            "path = \"/limited/{{*rest}}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
+             methods = [{methods}]\n{}",
+            rates(&[slow("token", burst)])
+        )
+    };
+    let plan = |first: &str, second: &str| {
+        Plan::usual(&upstream).route(&route(first, 3)).route(&route(second, 3))
+    };
+    let world = plan("\"GET\"", "\"POST\"").start();
+    let token = world.key(TestUser::ALICE).token;
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let ask = |method: &'static str| || world.ask(method, "/limited/x", &bearer, "");
+    assert_eq!(passes(2, ask("GET")), 2);
+    assert_eq!(passes(9, ask("POST")), 3);
+    world.configure(&plan("\"GET\", \"PUT\"", "\"POST\", \"PATCH\""));
+    world.reload();
+    assert_eq!(passes(9, ask("PATCH")), 0);
+    assert_eq!(passes(9, ask("PUT")), 1);
+    assert_eq!(passes(9, ask("GET")), 0);
 }
 
 #[test]

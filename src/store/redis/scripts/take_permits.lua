@@ -6,8 +6,9 @@
 -- will be there (0: all are), and when all will be.
 --
 -- The counter is how far its permits are spent, as the time after which all are there again (`b`),
--- and the moment of which that is true (`t`, microseconds). Times are nanoseconds otherwise. They
--- are exact up to 2^53 ns, 104 days: a longer one has an error that is not noticed in it.
+-- the moment of which that is true (`t`, microseconds), and the time in which one comes back (`i`).
+-- Times are nanoseconds otherwise. They are exact up to 2^53 ns, 104 days: a longer one has an
+-- error that is not noticed in it.
 local INTERVAL, BURST, WANTED = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- The longest time that is answered: 285 years.
@@ -15,17 +16,26 @@ local LONGEST = 9e18
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local spent = 0
-local kept = redis.call('HMGET', KEYS[1], 't', 'b')
+local spent, is_converted = 0, false
+local kept = redis.call('HMGET', KEYS[1], 't', 'b', 'i')
 if kept[1] then
   -- A clock that was set back gives nothing, and counts on from where it is.
   spent = math.max(tonumber(kept[2]) - math.max(now - tonumber(kept[1]), 0) * 1000, 0)
+  -- Of another rate or burst, as many are spent as were, as far as there are so many.
+  local before = spent
+  local interval = tonumber(kept[3] or INTERVAL)
+  if interval ~= INTERVAL then spent = math.ceil(spent / interval * INTERVAL) end
+  spent = math.min(spent, INTERVAL * BURST)
+  is_converted = spent ~= before
 end
 local free = math.max(math.floor((INTERVAL * BURST - spent) / INTERVAL), 0)
 local taken = math.min(WANTED, free)
-if taken > 0 then
+if taken > 0 or is_converted then
   spent = spent + taken * INTERVAL
-  redis.call('HSET', KEYS[1], 't', string.format('%.0f', now), 'b', string.format('%.0f', spent))
+  redis.call(
+    'HSET', KEYS[1], 't', string.format('%.0f', now), 'b', string.format('%.0f', spent),
+    'i', string.format('%.0f', INTERVAL)
+  )
   -- A counter that has all its permits is one that is not there.
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(spent / 1000000) + 1))
 end

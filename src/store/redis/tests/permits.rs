@@ -54,6 +54,42 @@ async fn permits_are_taken_in_bundles_until_there_are_none_and_come_back_evenly(
 }
 
 #[tokio::test]
+async fn another_rate_or_burst_has_as_many_permits_spent_as_were() {
+    let world = World::new().await;
+    let left = async |name: &str, quota: Quota| {
+        let grant = world.take(name, quota, 1).await;
+        grant.granted + grant.remaining
+    };
+    for (name, to, expected) in [
+        ("same", quota(1, HOUR, 5), 2),
+        ("more", quota(1, HOUR, 8), 5),
+        ("faster", quota(3600, HOUR, 5), 2),
+        ("slower", quota(1, HOUR * 24, 5), 2),
+        ("less", quota(1, HOUR, 3), 0),
+        ("much less", quota(1, HOUR, 2), 0),
+    ] {
+        assert_eq!(world.take(name, quota(1, HOUR, 5), 3).await.granted, 3);
+        assert_eq!(left(name, to).await, expected, "{name}");
+    }
+    // What was spent is no debt beyond the burst, and comes back at the new rate.
+    let (slow, fast) = (quota(1, HOUR, 50), quota(3600, HOUR, 2));
+    assert_eq!(world.take("debt", slow, 50).await.granted, 50);
+    let refused = world.take("debt", fast, 1).await;
+    assert_eq!(refused.granted, 0);
+    assert!(refused.next_after <= Duration::from_secs(1), "{refused:?}");
+    assert!(refused.full_after <= Duration::from_secs(2), "{refused:?}");
+    let key = world.layout().permits(counter("debt"));
+    let at: i64 = world.command("HGET", &[&key, &"t"]).await;
+    let _: i64 = world.command("HSET", &[&key, &"t", &(at - 1_000_000)]).await;
+    assert_eq!(world.take("debt", fast, 5).await.granted, 1, "after a second");
+    // A counter of before that was kept.
+    assert_eq!(world.take("old", slow, 40).await.granted, 40);
+    let old = world.layout().permits(counter("old"));
+    let _: i64 = world.command("HDEL", &[&old, &"i"]).await;
+    assert_eq!(left("old", slow).await, 10);
+}
+
+#[tokio::test]
 async fn calls_at_the_same_time_share_out_what_there_is_and_no_more() {
     let world = World::new().await;
     let take = || world.store.take(counter("a"), quota(1, HOUR, 150), number(7));
