@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::wire::retry_after::{SHORTLY, whole_seconds};
+
 /// An answer: always whole, so hyper frames it by its length.
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -50,7 +52,7 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
     let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
     let mut answer = answer(status, "application/problem+json", body.to_string().into());
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(SHORTLY)));
     }
     answer
 }

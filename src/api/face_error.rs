@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::field_report::FieldReport;
 use crate::wire::json::NotJson;
+use crate::wire::retry_after::whole_seconds;
 
 /// Every error of every token API. Each face answers it in its own shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,9 +113,7 @@ impl FaceError {
     /// That there were too many, until then.
     #[must_use]
     pub fn too_many(retry_after: Duration) -> Self {
-        // Rounded up: an attempt after that time is let in.
-        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-        Self::TooMany { retry_after_seconds: seconds.max(1) }
+        Self::TooMany { retry_after_seconds: whole_seconds(retry_after) }
     }
 
     /// Its status.

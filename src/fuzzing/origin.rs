@@ -1,6 +1,7 @@
 //! An origin that is let in has the scheme, the host and the port of the rule that lets it in.
 
 use crate::gateway::AllowedOrigin;
+use crate::gateway::fuzzing::PageOrigin;
 
 /// The first line is the rule, all that follows the origin of a request.
 pub(super) fn run(input: &[u8]) -> bool {
@@ -10,11 +11,14 @@ pub(super) fn run(input: &[u8]) -> bool {
     let spelled = rule.to_string();
     assert_eq!(spelled.parse().as_ref(), Ok(&rule), "{spelled:?} is not read as itself");
     if !spelled.contains('*') {
-        assert!(rule.holds(spelled.as_bytes()), "{spelled:?} does not hold itself");
+        let itself = PageOrigin::read(spelled.as_bytes());
+        assert!(itself.is_some_and(|page| rule.holds(&page)), "{spelled:?} does not hold itself");
     }
-    if !rule.holds(origin.as_bytes()) {
+    let Some(page) = PageOrigin::read(origin.as_bytes()).filter(|page| rule.holds(page)) else {
         return false;
-    }
+    };
+    let origin = page.as_str();
+    assert_eq!(PageOrigin::read(origin.as_bytes()).as_ref(), Some(&page), "{origin:?}");
     if rule != AllowedOrigin::Any {
         let (wanted, found) = (parts(&spelled), parts(origin));
         assert_eq!((wanted.0, wanted.2), (found.0, found.2), "{spelled:?} holds {origin:?}");

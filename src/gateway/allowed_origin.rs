@@ -1,8 +1,9 @@
 //! The origins that a route or a token API lets in, and whether a request is of one of them.
 //!
 //! A browser sends the origin of a page in `Origin`, in one form: scheme, host and port in lower
-//! case, without the scheme's default port (RFC 6454, section 6.2). So what is configured is
-//! brought into that form once, and a request is compared byte for byte.
+//! case, without the scheme's default port (RFC 6454, section 6.2). What is configured and what a
+//! request names are both brought into that form, and then compared byte for byte: there is one
+//! comparison, for CORS and for credentials that browsers send of their own accord.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -26,21 +27,42 @@ pub enum AllowedOrigin {
     },
 }
 
+/// The origin of the page that made a request, in the form that browsers send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageOrigin(String);
+
+impl PageOrigin {
+    /// What a value of `Origin` names; `None`: no origin that could be listed, such as `null`.
+    pub(crate) fn read(value: &[u8]) -> Option<Self> {
+        // An origin that is configured may be copied from an address line, with its slash.
+        let text = str::from_utf8(value).ok().filter(|text| !text.ends_with('/'))?;
+        match text.parse().ok()? {
+            AllowedOrigin::Exact(exact) => Some(Self(exact)),
+            AllowedOrigin::Any | AllowedOrigin::Subdomains { .. } => None,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl AllowedOrigin {
     /// The origin with this scheme and authority; `None`: it is none, or a pattern.
     pub(crate) fn exact(text: &str) -> Option<Self> {
         text.parse().ok().filter(|origin| matches!(origin, Self::Exact(_)))
     }
 
-    /// Whether it holds the origin that a request names.
-    pub(crate) fn holds(&self, origin: &[u8]) -> bool {
+    /// Whether it holds the origin of a page.
+    pub(crate) fn holds(&self, page: &PageOrigin) -> bool {
+        let origin = page.as_str();
         match self {
             Self::Any => true,
-            Self::Exact(exact) => origin == exact.as_bytes(),
+            Self::Exact(exact) => origin == exact,
             Self::Subdomains { scheme, end } => origin
-                .strip_prefix(scheme.as_bytes())
-                .and_then(|host| host.strip_suffix(end.as_bytes()))
-                .is_some_and(is_labels),
+                .strip_prefix(scheme)
+                .and_then(|host| host.strip_suffix(end))
+                .is_some_and(|labels| is_labels(labels.as_bytes())),
         }
     }
 }
@@ -225,35 +247,52 @@ mod tests {
         }
     }
 
+    fn holds(rule: &AllowedOrigin, origin: &str) -> bool {
+        PageOrigin::read(origin.as_bytes()).is_some_and(|page| rule.holds(&page))
+    }
+
     #[test]
-    fn an_exact_origin_holds_itself_alone() {
+    fn an_exact_origin_holds_itself_alone_however_it_is_written() {
         let rule = read("https://app.example.com");
-        assert!(rule.holds(b"https://app.example.com"));
+        for origin in [
+            "https://app.example.com",
+            "https://app.example.com:443",
+            "HTTPS://APP.EXAMPLE.COM",
+            "https://App.example.com:0443",
+        ] {
+            assert!(holds(&rule, origin), "{origin}");
+        }
         for origin in [
             "http://app.example.com",
             "https://app.example.com:8443",
-            "https://app.example.com:443",
+            "https://app.example.com:80",
+            "http://app.example.com:443",
             "https://app.example.com.",
             "https://app.example.com/",
             "https://app.example.com.evil.example",
             "https://evilapp.example.com",
             "https://app.example.com@evil.example",
-            "HTTPS://APP.EXAMPLE.COM",
+            "https://*.example.com",
             "https://app.example.com https://evil.example",
             "https://evil.example,https://app.example.com",
             "null",
             "*",
             "",
         ] {
-            assert!(!rule.holds(origin.as_bytes()), "{origin}");
+            assert!(!holds(&rule, origin), "{origin}");
         }
     }
 
     #[test]
     fn a_pattern_holds_subdomains_alone() {
         let rule = read("https://*.example.com");
-        for origin in ["https://a.example.com", "https://a.b-c.d_e.example.com"] {
-            assert!(rule.holds(origin.as_bytes()), "{origin}");
+        for origin in [
+            "https://a.example.com",
+            "https://a.b-c.d_e.example.com",
+            "https://a.example.com:443",
+            "https://A.example.com",
+        ] {
+            assert!(holds(&rule, origin), "{origin}");
         }
         for origin in [
             "https://example.com",
@@ -270,17 +309,19 @@ mod tests {
             "https://evil.example?a.example.com",
             "https://evil.example\\.example.com",
             "https://u@a.example.com",
-            "https://A.example.com",
             "https://a.example.com ",
+            "https://a.example.com:80",
+            "https://*.example.com",
+            "https://*.a.example.com",
             "null",
             "*",
         ] {
-            assert!(!rule.holds(origin.as_bytes()), "{origin}");
+            assert!(!holds(&rule, origin), "{origin}");
         }
         let rule = read("https://*.example.com:8443");
-        assert!(rule.holds(b"https://a.example.com:8443"));
+        assert!(holds(&rule, "https://a.example.com:8443"));
         for origin in ["https://a.example.com", "https://a.example.com:443", "https://a:8443"] {
-            assert!(!rule.holds(origin.as_bytes()), "{origin}");
+            assert!(!holds(&rule, origin), "{origin}");
         }
     }
 }

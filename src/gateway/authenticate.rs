@@ -17,6 +17,7 @@ use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
 use super::plan::RouteSettings;
 use super::refusal::Refusal;
+use super::upgrades::Asked;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::{Moment, TokenDigest};
 use crate::tokens::authenticator::{Refused, Verdict};
@@ -34,7 +35,7 @@ pub(super) async fn caller(
     route: &RouteSettings,
     source: CredentialSource,
     head: &Parts,
-    is_websocket: bool,
+    upgrade: Option<&Asked>,
 ) -> Result<Option<Rc<Admitted>>, Refusal> {
     if route.accept.is_empty() {
         return Ok(None);
@@ -47,7 +48,7 @@ pub(super) async fn caller(
         // Boxed, as most routes have none, and every connection reserves memory for the futures of
         // its requests.
         Some(places) => {
-            Box::pin(admit_from(local, exchange, places, source, head, is_websocket)).await?
+            Box::pin(admit_from(local, exchange, places, source, head, upgrade)).await?
         }
     };
     if !admitted.caller.token.power().opens_routes() {
@@ -65,11 +66,12 @@ async fn admit_from(
     places: &CredentialPlaces,
     source: CredentialSource,
     head: &Parts,
-    is_websocket: bool,
+    upgrade: Option<&Asked>,
 ) -> Result<Rc<Admitted>, Refusal> {
+    let is_websocket = matches!(upgrade, Some(Asked::WebSocket(_)));
     let presented = places.presented(head, &local.plan.reading(source, is_websocket))?;
     let (client, chain) = (&exchange.client, exchange.chain.as_deref());
-    places.judge_page(presented.field, head, is_websocket, client, chain)?;
+    places.judge_page(presented.field, head, upgrade.is_some(), client, chain)?;
     exchange.credential_field = presented.field;
     if presented.field == CredentialField::Ticket {
         return redeem(local, exchange, &presented.token).await;
@@ -116,9 +118,7 @@ pub(super) async fn admit(
         return Err(Refusal::CredentialTooLong { length, limit });
     }
     let form = local.plan.opaque.form_of(token);
-    if field == CredentialField::ApiKey
-        && !matches!(form, CredentialForm::Opaque(api) if api.takes_api_key_field)
-    {
+    if field == CredentialField::ApiKey && !form.may_come_in_api_key_field() {
         return Err(Refusal::BadCredential(Refused::OtherPrefix));
     }
     let authenticator = &gateway.shared.authenticator;

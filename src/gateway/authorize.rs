@@ -12,7 +12,7 @@ use super::authenticate;
 use super::credential::{CredentialField, CredentialSource};
 use super::dav_destination;
 use super::exchange::Exchange;
-use super::gate::WebSocketForm;
+use super::gate::Passed;
 use super::identity_headers::IdentityFields;
 use super::paths::parameters;
 use super::plan::{Plan, RouteSettings, TenantRule};
@@ -72,21 +72,20 @@ pub(super) async fn permitted<'a>(
     exchange: &mut Exchange,
     at: usize,
     head: &Parts,
-    websocket: Option<WebSocketForm>,
+    passed: Passed,
 ) -> Result<Permit<'a>, Refusal> {
     let plan = &local.plan;
     let route = plan.route(at)?;
     exchange.route = Some(at);
     if plan.raw_paths == RawPaths::Used
         && let Some(spelling) = head.extensions.get::<Spelling>()
-        && route.path_rules.as_ref().is_some_and(|rules| rules.is_raw())
+        && route.is_raw()
     {
         exchange.target = spelling.logged();
     }
-    let websocket = upgrades::websocket(route.upgrades_taken(), websocket)?;
+    let asked = upgrades::asked(route.upgrades_taken(), passed, &head.headers)?;
     let source = plan.credential_source(at);
-    let is_websocket = websocket.is_some();
-    let caller = authenticate::caller(local, exchange, route, source, head, is_websocket).await?;
+    let caller = authenticate::caller(local, exchange, route, source, head, asked.as_ref()).await?;
     let mut permit = permit(plan, route, source, caller, head)?;
     if route.target.upstream().is_some() && dav_destination::is_asked_for(head) {
         let field = exchange.credential_field;

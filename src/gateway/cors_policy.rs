@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::allowed_origin::AllowedOrigin;
+use super::allowed_origin::{AllowedOrigin, PageOrigin};
 use crate::wire::fields::tokens;
 
 /// The key `cors` of a route or a token API.
@@ -75,7 +75,9 @@ impl CorsPolicy {
         let mut named = headers.get_all(header::ORIGIN).iter();
         // A request with two is of none: a browser sends one.
         let origin = named.next().filter(|_| named.next().is_none())?;
-        self.origins.iter().any(|rule| rule.holds(origin.as_bytes())).then(|| origin.clone())
+        let page = PageOrigin::read(origin.as_bytes())?;
+        // As it came: a browser compares it with the one that it has sent.
+        self.origins.iter().any(|rule| rule.holds(&page)).then(|| origin.clone())
     }
 
     /// The fields of every answer but that to a preflight.

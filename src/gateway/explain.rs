@@ -19,7 +19,7 @@ use super::cors_policy::CorsFields;
 use super::credential::{CredentialField, CredentialSource, presented};
 use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
-use super::gate::{self, HeadLimits, WebSocketForm};
+use super::gate::{self, HeadLimits, Passed, WebSocketForm};
 use super::manage::{self, TokenApiCall};
 use super::own_answer;
 use super::plan::{Plan, RouteSettings};
@@ -73,7 +73,7 @@ pub async fn explain(
         Ok(passed) => {
             head.uri.path().clone_into(&mut explanation.path);
             explanation.host = head.headers.get(header::HOST).map(text);
-            follow(&local, &mut exchange, &head, passed.websocket, &mut explanation).await
+            follow(&local, &mut exchange, &head, passed, &mut explanation).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -99,7 +99,7 @@ async fn follow(
     local: &Local,
     exchange: &mut Exchange,
     head: &Parts,
-    websocket: Option<WebSocketForm>,
+    passed: Passed,
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
@@ -151,10 +151,10 @@ async fn follow(
                 let source = plan.credential_source(at);
                 explanation.credential = match &route.credentials {
                     None => in_usual_place(local, source, head),
-                    Some(places) => in_named_place(local, places, source, head, websocket),
+                    Some(places) => in_named_place(local, places, source, head, passed.websocket),
                 };
             }
-            let permit = permitted(local, exchange, at, head, websocket).await?;
+            let permit = permitted(local, exchange, at, head, passed).await?;
             match &route.target {
                 RouteTarget::Upstream(_) => {}
                 RouteTarget::Redirect(redirect) => {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 
+pub(crate) use super::allowed_origin::PageOrigin;
 use super::client_address::ForwardedChain;
 use super::conditions::{Conditions, Expected};
 use super::connection::ClientConnection;

@@ -25,10 +25,7 @@ use crate::domain::KeyLimits;
 use crate::limits::{Asked, CounterKey, LimitId, Quota, Scope, Taken, Verdict};
 use crate::tokens::verified::{ACTIVE_TENANT, Caller};
 use crate::wire::path;
-
-/// How long a client should wait that has as many requests under way as it may have: nobody knows
-/// when one of them ends.
-const RETRY_CONCURRENT: Duration = Duration::from_secs(1);
+use crate::wire::retry_after::SHORTLY;
 
 /// What a request as it comes asks of the limits of its route, by its address alone.
 pub(super) fn arrived<'p>(
@@ -179,7 +176,7 @@ fn enter(
             state.places.clear();
             exchange.gateway.counters.rate_limited.count("concurrent");
             return Err(Refusal::TooManyConcurrent {
-                retry_after: RETRY_CONCURRENT,
+                retry_after: SHORTLY,
                 cause: format!(
                     "{most} requests of the token are under way, as many as \"concurrent_requests\" \
                      allows"

@@ -8,11 +8,11 @@
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::{Place, Quota, Verdict};
+use crate::wire::retry_after::whole_seconds;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -67,13 +67,10 @@ impl LimitState {
     }
 }
 
-/// In whole seconds, rounded up, at least 1: an earlier request would be refused again.
-pub(super) fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0)).max(1)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -109,12 +106,5 @@ mod tests {
             all(RATE_LIMIT),
             ["\"upstream\";r=1", "\"token\";r=19;t=1, \"api-subject\";r=10"]
         );
-    }
-
-    #[test]
-    fn seconds_are_rounded_up() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
-            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
-        }
     }
 }

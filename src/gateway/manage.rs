@@ -37,6 +37,7 @@ use crate::tokens::service::TokenApiContext;
 use crate::tokens::tickets::TicketError;
 use crate::tokens::verified::Power;
 use crate::wire::path::decode_segment;
+use crate::wire::retry_after::whole_seconds;
 
 /// The largest body of a call (DESIGN.md, section 4).
 const BODY_LIMIT: usize = 64 * 1024;
@@ -76,11 +77,7 @@ impl<'a> TokenApiCall<'a> {
     /// Where the credential of the call may come from.
     pub(super) fn credential_source(&self) -> CredentialSource {
         let takes_key = self.token_api.face.credential(self.path) == CredentialNeed::Key;
-        if takes_key && self.token_api.takes_api_key_field {
-            CredentialSource::BearerOrApiKey
-        } else {
-            CredentialSource::Bearer
-        }
+        CredentialSource::of(takes_key && self.token_api.takes_api_key_field)
     }
 
     /// A refusal in the shape of the token API.
@@ -312,9 +309,10 @@ fn face_error(refusal: &Refusal) -> FaceError {
         | Refusal::CredentialTooLong { .. }
         | Refusal::NotAccepted { .. } => FaceError::BadCredential,
         Refusal::Forbidden { .. } => FaceError::ForeignMount,
-        Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. } => FaceError::RateLimited {
-            retry_after_seconds: refusal.retry_after_seconds().unwrap_or(1),
-        },
+        Refusal::RateLimited { retry_after, .. }
+        | Refusal::TooManyConcurrent { retry_after, .. } => {
+            FaceError::RateLimited { retry_after_seconds: whole_seconds(*retry_after) }
+        }
         Refusal::Overloaded(_) => FaceError::Overloaded,
         Refusal::Store(_) => FaceError::Unavailable,
         _ => FaceError::Internal,

@@ -91,6 +91,7 @@ pub use connection::{
 };
 pub use control::{Control, Ending, Phase, Tunnel};
 pub use cors_policy::CorsSettings;
+pub use credential::X_API_KEY;
 pub use credential_places::CredentialPlaces;
 pub use explain::explain;
 pub use forward::carry;
@@ -228,7 +229,7 @@ async fn answer(
                     Box::pin(limit::judge(exchange, asked)).await?;
                 }
             }
-            let permit = authorize::permitted(local, exchange, at, &head, passed.websocket).await?;
+            let permit = authorize::permitted(local, exchange, at, &head, passed).await?;
             overload::share(exchange)?;
             if limit::is_limited(plan, exchange) {
                 let path = head.uri.path();

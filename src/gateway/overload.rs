@@ -2,15 +2,10 @@
 //! one more at the moment. Judged before anything is asked of the store, and again when the holder
 //! is known. What is under way goes on.
 
-use std::time::Duration;
-
 use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::limits::CounterKey;
-
-/// How long a client should wait that has too many requests under way: it is not known when one of
-/// them ends.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::wire::retry_after::SHORTLY;
 
 /// Takes a place among all requests that are under way, where these are bounded. It is free again
 /// when the exchange ends, or is refused.
@@ -33,7 +28,7 @@ pub(super) fn share(exchange: &mut Exchange) -> Result<(), Refusal> {
     };
     let holder = if exchange.admitted.is_some() { "the token" } else { "the address" };
     Err(Refusal::TooManyConcurrent {
-        retry_after: RETRY_AFTER,
+        retry_after: SHORTLY,
         cause: format!(
             "{holder} has its share of limits.requests under way, which is {most} at the moment"
         ),

@@ -7,7 +7,6 @@ use http::StatusCode;
 
 use super::challenge::{Challenge, RouteChallenge};
 use super::head_fault::HeadFault;
-use super::limit_state::whole_seconds;
 use crate::api::FaceError;
 use crate::limits::Excess;
 use crate::telemetry::Reason;
@@ -16,6 +15,7 @@ use crate::tokens::issuer::{IssuerUnavailable, OutsideFault, OutsideRefusal};
 use crate::tokens::store::StoreError;
 use crate::upstream::UpstreamError;
 use crate::wire::path::PathFault;
+use crate::wire::retry_after::{SHORTLY, whole_seconds};
 
 /// Why a request is not forwarded, or came to nothing. A `cause` is for the log.
 #[derive(Debug)]
@@ -266,17 +266,17 @@ impl Refusal {
         Some(challenge.text(own))
     }
 
-    /// After how many seconds the request may be made again, where that is known; at least 1.
+    /// After how many seconds the request should be made again, at least 1; `None`: it is not said
+    /// to be for later.
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited { retry_after, .. } | Self::TooManyConcurrent { retry_after, .. } => {
-                Some(whole_seconds(*retry_after))
-            }
-            Self::Upstream(UpstreamError::CircuitOpen { retry_after, .. }) => {
-                Some(whole_seconds(*retry_after))
-            }
-            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
-        }
+        let retry_after = match self {
+            Self::RateLimited { retry_after, .. }
+            | Self::TooManyConcurrent { retry_after, .. }
+            | Self::Upstream(UpstreamError::CircuitOpen { retry_after, .. }) => *retry_after,
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => SHORTLY,
+            _ => return None,
+        };
+        Some(whole_seconds(retry_after))
     }
 
     /// The cause for the log, in words for the operator: never a token.

@@ -294,9 +294,7 @@ fn note(exchange: &mut Exchange, refusal: &Refusal, response: &mut Response<Body
     // Where a token API answers with a status that does not say "later", nothing is said of when.
     let is_for_later =
         matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    let seconds = refusal.retry_after_seconds().filter(|_| is_for_later);
-    let seconds = seconds.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
-    if let Some(seconds) = seconds {
+    if let Some(seconds) = refusal.retry_after_seconds().filter(|_| is_for_later) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     close_if_unread(exchange, headers);

@@ -58,7 +58,7 @@ fn as_spelled<'a>(
     let raw = match &found {
         Ok(Destination::Route(at)) => {
             let route = plan.route(*at)?;
-            route.path_rules.as_ref().is_some_and(|rules| rules.is_raw()).then_some((*at, route))
+            route.is_raw().then_some((*at, route))
         }
         _ => None,
     };

@@ -67,6 +67,14 @@ pub enum CredentialForm<'a> {
     Opaque(&'a OpaqueApi),
 }
 
+impl CredentialForm<'_> {
+    /// Whether it may come in a field of its own (`X-API-Key`), where that field is read.
+    #[must_use]
+    pub const fn may_come_in_api_key_field(self) -> bool {
+        matches!(self, Self::Opaque(api) if api.takes_api_key_field)
+    }
+}
+
 /// The first characters of every JWT: `{"` in base64url.
 pub const JWT_BEGINS: &str = "ey";
 

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod local_exec;
 pub mod path;
 pub mod problem;
+pub mod retry_after;
 pub mod socket_file;
 
 pub use crate::domain::json;

@@ -132,9 +132,16 @@ fn all_headers_means_those_that_are_asked_for_by_name() {
 #[test]
 fn origins_are_compared_whole_and_a_preflight_of_another_is_refused_and_logged() {
     let (world, _upstream) = start();
-    for origin in
-        [PAGE, "https://a.example.org", "https://a.b.example.org", "http://localhost:5173"]
-    {
+    for origin in [
+        PAGE,
+        "https://a.example.org",
+        "https://a.b.example.org",
+        "http://localhost:5173",
+        // Not as browsers write them, and the same origins.
+        "https://app.example.com:443",
+        "HTTPS://App.Example.COM",
+        "https://A.example.org:443",
+    ] {
         let response = preflight(&world, "/app/x", origin, "GET", "");
         assert_eq!(response.status, 204, "{origin}: {response}");
         lets_in(&response, origin);
@@ -151,7 +158,7 @@ fn origins_are_compared_whole_and_a_preflight_of_another_is_refused_and_logged()
         "https://evil.example:1.example.org",
         "https://app.example.com https://evil.example",
         "https://app.example.com, https://evil.example",
-        "HTTPS://APP.EXAMPLE.COM",
+        "HTTPS://APP.EXAMPLE.COM:80",
         "*",
         "",
         "https://app.example.com\r\nOrigin: https://evil.example",

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::h2::{Connection, Head};
 use crate::support::lateness::slack;
 use crate::support::{Act, Client, Gate, Plan, Reply, TestUser, Upstream, World};
@@ -196,4 +199,56 @@ fn the_times_of_a_route_hold_for_its_tunnels() {
     let line = world.access_line("/timed/x");
     let cause = line["cause"].as_str().unwrap_or_default();
     assert!(cause.contains("response_body"), "{line}");
+}
+
+/// A tunnel can change something, whatever its protocol is called.
+#[test]
+fn a_page_of_another_origin_opens_no_tunnel_with_a_cookie_or_with_basic() {
+    let upstream = Upstream::start();
+    let world = Plan::usual(&upstream)
+        .route(
+            "path = \"/placed/{*rest}\"\nupstream = \"app\"\naccept = [\"jarvispy\"]\n\
+             upgrades = [\"tcp\"]\ncredentials = { cookie = \"token\", basic = true, \
+             origins = [\"https://app.example.com\"] }",
+        )
+        .start();
+    let token = world.key(TestUser::ALICE).token;
+    upstream.answer("/placed/x", Reply::acts([Act::Send(SWITCHED.into()), Act::Echo]));
+    let status = |fields: &str| {
+        let mut client = world.client();
+        client.send(format!("GET /placed/x HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n"));
+        let (response, _) = client.final_response("GET").expect("an answer");
+        if response.status == 101 {
+            client.send("ping");
+            assert_eq!(client.exactly(4).expect("an echo"), b"ping");
+        }
+        response.status
+    };
+    let cookie = format!("Cookie: token={token}\r\n{TCP}");
+    let password = STANDARD.encode(format!("a:{token}"));
+    let password = format!("Authorization: Basic {password}\r\n{TCP}");
+    for (fields, passes) in [
+        ("Origin: http://a.example\r\n", true),
+        ("Origin: https://app.example.com\r\nSec-Fetch-Site: cross-site\r\n", true),
+        ("Sec-Fetch-Site: same-origin\r\n", true),
+        ("Origin: https://evil.example\r\n", false),
+        ("Origin: null\r\n", false),
+        ("Sec-Fetch-Site: cross-site\r\n", false),
+        ("Origin: http://a.example\r\nSec-Fetch-Site: same-site\r\n", false),
+    ] {
+        for credential in [&cookie, &password] {
+            let expected = if passes { 101 } else { 403 };
+            assert_eq!(status(&format!("{fields}{credential}")), expected, "{fields}");
+            assert_eq!(upstream.take().requests.len(), usize::from(passes), "{fields}");
+        }
+    }
+    // Without a word of a page: a program has no cookies of its own accord.
+    assert_eq!([status(&cookie), status(&password)], [403, 101]);
+    let foreign = "Origin: https://evil.example\r\n";
+    assert_eq!(status(&format!("{foreign}Authorization: Bearer {token}\r\n{TCP}")), 101);
+    // What the route does not switch to stays a GET, which may be made.
+    upstream.answer("/placed/x", Reply::of("200 OK", "", ""));
+    for fields in ["", "Connection: Upgrade\r\nUpgrade: other\r\n"] {
+        assert_eq!(status(&format!("{foreign}Cookie: token={token}\r\n{fields}")), 200);
+    }
 }

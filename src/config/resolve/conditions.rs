@@ -4,7 +4,7 @@
 use http::header::HeaderName;
 
 use crate::config::tables::{CredentialKeys, RouteKeys};
-use crate::gateway::Conditions;
+use crate::gateway::{Conditions, X_API_KEY};
 use crate::settings::fault::Spot;
 use crate::wire::fields::{FoldedNames, are_alike};
 
@@ -41,7 +41,7 @@ pub(super) fn resolve(
     }
     let is_credential = |name: &HeaderName| {
         credentials.headers.iter().any(|other| are_alike(other.as_str(), name.as_str()))
-            || are_alike(name.as_str(), "x-api-key")
+            || are_alike(name.as_str(), X_API_KEY.as_str())
     };
     for (name, _) in headers.iter().filter(|(name, _)| is_credential(name)) {
         let message = format!(

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::HeaderName;
+use http::header::{AUTHORIZATION, HeaderName};
 
 use crate::config::tables::CorsKeys;
-use crate::gateway::{AllowedOrigin, CorsSettings, CredentialPlaces};
+use crate::gateway::{AllowedOrigin, CorsSettings, CredentialPlaces, X_API_KEY};
 use crate::settings::fault::Findings;
 
 /// The policy of a route or a token API at this path; `None`: it has none. `credential_headers`:
@@ -57,7 +57,7 @@ pub(super) fn check_headers(cors: &CorsSettings, of: &str, findings: &Findings<'
     let path = format!("{of}.cors");
     let spot = findings.table(&path);
     let is_credential = |name: &String| {
-        let fields = ["*", "authorization", "x-api-key"];
+        let fields = ["*", AUTHORIZATION.as_str(), X_API_KEY.as_str()];
         fields.iter().any(|field| name.eq_ignore_ascii_case(field))
     };
     // With cookies, another field may be the credential.

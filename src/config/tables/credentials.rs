@@ -24,7 +24,8 @@ settings! {
         /// protocols beside it or without.
         pub(crate) websocket_protocol: bool = boolean().or(false),
         /// The name of a cookie. A request that may change something must then come from a page of
-        /// the same origin, or of one of `origins`: so must a WebSocket.
+        /// the same origin, or of one of `origins`: so must a WebSocket, and a switch to another
+        /// protocol in `upgrades`.
         pub(crate) cookie: Option<String> = COOKIE.optional(),
         /// The name of a parameter of the query (RFC 6750, section 2.3). It is in the histories of
         /// browsers and the logs of other proxies: for short-lived tokens, where nothing else is

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::allowed_origin::AllowedOrigin;
 use super::client_address::ForwardedChain;
 use super::connection::ClientConnection;
-use super::credential::{CredentialField, X_API_KEY, authorization, bearer, no_bearer};
+use super::credential::{CredentialField, X_API_KEY, authorization, bearer, in_field, no_bearer};
 use super::refusal::Refusal;
 use crate::tokens::authenticator::Refused;
 use crate::tokens::opaque::OpaqueApis;
@@ -47,9 +47,6 @@ pub struct CredentialPlaces {
     /// browsers send of their own accord, besides those of the address that they ask for.
     pub origins: Vec<AllowedOrigin>,
 }
-
-/// The field of the keys of `accounts`.
-static ACCOUNT_KEYS: HeaderName = X_API_KEY;
 
 /// A credential as it was found.
 pub(super) struct Presented<'a> {
@@ -166,22 +163,15 @@ impl CredentialPlaces {
         found: &mut Vec<Found<'a>>,
     ) -> Result<(), Refusal> {
         let is_listed = self.headers.contains(&X_API_KEY);
-        let account_keys = (reading.takes_account_keys && !is_listed).then_some(&ACCOUNT_KEYS);
+        let account_keys = (reading.takes_account_keys && !is_listed).then_some(&X_API_KEY);
         let listed = self.headers.iter().filter(|name| **name != header::AUTHORIZATION);
         for name in listed.chain(account_keys) {
-            let mut values = headers.get_all(name).iter();
-            let Some(value) = values.next() else { continue };
-            if values.next().is_some() {
-                let cause = format!("it has {name} more than once");
-                return Err(Refusal::AmbiguousCredential { cause: cause.into() });
-            }
+            let Some(value) = in_field(headers, name)? else { continue };
             let is_account_key = account_keys.is_some_and(|account_keys| account_keys == name);
             let (token, field) = if is_account_key {
-                let token = PresentedToken::AsSent(value.as_bytes().trim_ascii());
-                (Ok(token), CredentialField::ApiKey)
+                (Ok(PresentedToken::AsSent(value)), CredentialField::ApiKey)
             } else {
-                let token = as_sent(value.as_bytes().trim_ascii(), "its header is empty");
-                (token, CredentialField::Header)
+                (as_sent(value, "its header is empty"), CredentialField::Header)
             };
             found.push(Found { token, field, called: name.as_str() });
         }
@@ -242,13 +232,13 @@ impl CredentialPlaces {
     }
 
     /// Refuses a request that changes something with a credential that browsers send of their own
-    /// accord, if it comes from a page that may not make it. A WebSocket may change something, too,
+    /// accord, if it comes from a page that may not make it. A tunnel may change something, too,
     /// and no browser asks first whether a page may open it.
     pub(super) fn judge_page(
         &self,
         field: CredentialField,
         head: &Parts,
-        is_websocket: bool,
+        opens_tunnel: bool,
         client: &ClientConnection,
         chain: Option<&ForwardedChain>,
     ) -> Result<(), Refusal> {
@@ -259,7 +249,7 @@ impl CredentialPlaces {
             // No browser adds it of its own accord. A page that has a ticket was given it.
             _ => return Ok(()),
         };
-        if !is_websocket && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        if !opens_tunnel && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
         let own = origin::own(client, chain, &head.headers);

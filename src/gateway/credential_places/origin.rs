@@ -6,7 +6,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::gateway::allowed_origin::AllowedOrigin;
+use crate::gateway::allowed_origin::{AllowedOrigin, PageOrigin};
 use crate::gateway::client_address::ForwardedChain;
 use crate::gateway::connection::ClientConnection;
 use crate::gateway::forwarding::Forwarding;
@@ -50,11 +50,9 @@ pub(super) fn judge(
     else {
         return refused("it has Origin or Sec-Fetch-Site more than once");
     };
-    // In one form, whoever sends it.
-    let page = origin.and_then(|origin| AllowedOrigin::exact(origin.to_str().ok()?));
-    let page = page.map(|page| page.to_string());
+    let page = origin.and_then(|origin| PageOrigin::read(origin.as_bytes()));
     let is_among = |origins: &[AllowedOrigin]| {
-        page.as_ref().is_some_and(|page| origins.iter().any(|origin| origin.holds(page.as_bytes())))
+        page.as_ref().is_some_and(|page| origins.iter().any(|origin| origin.holds(page)))
     };
     match (site.map(HeaderValue::as_bytes), origin) {
         (Some(b"same-origin"), _) => Ok(()),
@@ -104,6 +102,8 @@ mod tests {
             (&[("sec-fetch-site", "same-origin"), own], true),
             (&[own], true),
             (&[("sec-fetch-site", "none"), own], true),
+            (&[("origin", "HTTPS://App.example.com:443")], true),
+            (&[("origin", "https://app.example.com/")], false),
             (&[listed], true),
             (&[("origin", "https://one.apps.example")], true),
             (&[("origin", "https://apps.example")], false),

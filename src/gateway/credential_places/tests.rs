@@ -8,7 +8,11 @@ use crate::tokens::opaque::{Alphabet, OpaqueApi, OpaqueFormat};
 /// A route that takes credentials from everywhere.
 fn everywhere() -> CredentialPlaces {
     CredentialPlaces {
-        headers: vec![X_API_KEY, HeaderName::from_static("private-token"), header::AUTHORIZATION],
+        headers: vec![
+            X_API_KEY.clone(),
+            HeaderName::from_static("private-token"),
+            header::AUTHORIZATION,
+        ],
         basic: true,
         websocket_protocol: true,
         cookie: Some("token".to_owned()),

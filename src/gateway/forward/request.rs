@@ -18,7 +18,6 @@ use crate::gateway::forwarding::Forwarding;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
-use crate::tokens::opaque::CredentialForm;
 use crate::upstream::OwnFields;
 use crate::wire::path;
 
@@ -188,18 +187,16 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap)
         return;
     }
     headers.remove(header::AUTHORIZATION);
-    let is_foreign = |value: &&HeaderValue| {
-        let form = plan.opaque.form_of(value.as_bytes());
-        !matches!(form, CredentialForm::Opaque(api) if api.takes_api_key_field)
-    };
-    let keys = headers.get_all(X_API_KEY);
+    let is_foreign =
+        |value: &&HeaderValue| !plan.opaque.form_of(value.as_bytes()).may_come_in_api_key_field();
+    let keys = headers.get_all(&X_API_KEY);
     if permit.credential_source() == CredentialSource::BearerOrApiKey {
-        headers.remove(X_API_KEY);
+        headers.remove(&X_API_KEY);
     } else if !keys.iter().all(|key| is_foreign(&key)) {
         let foreign: Vec<_> = keys.iter().filter(is_foreign).cloned().collect();
-        headers.remove(X_API_KEY);
+        headers.remove(&X_API_KEY);
         for value in foreign {
-            headers.append(X_API_KEY, value);
+            headers.append(&X_API_KEY, value);
         }
     }
 }

@@ -5,6 +5,7 @@ mod key_rotation;
 mod lifecycle;
 mod limits;
 mod one_winner;
+mod rate_limits;
 mod tickets;
 mod trailing_slash;
 mod wrong_credentials;
