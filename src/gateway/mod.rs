@@ -59,6 +59,7 @@ mod plan;
 mod presets;
 mod public_address;
 mod redirect;
+mod redirect_loops;
 mod refusal;
 mod remembered;
 mod request_id;

@@ -184,6 +184,10 @@ impl<'a> Preparation<'a> {
             let words = format!("\"path\" is {answered}: no request would reach this [[route]]");
             self.fault(&format!("route[{at}].path"), words);
         }
+        for (at, example) in plan.redirect_loops() {
+            let words = format!("\"to\" leads to no answer: {example}");
+            self.fault(&format!("route[{at}].redirect.to"), words);
+        }
         Some(Prepared {
             keys,
             lacking,
