@@ -46,7 +46,7 @@ settings! {
         /// The memory that the process may take (its resident set). Beyond it, new connections and
         /// requests are answered with 503 until it is below 95 % of it. Absent: nine tenths of what
         /// the control group (cgroup v2) of the process may take, or `"off"` where it may take any
-        /// amount.
+        /// amount. The system's socket buffers are not in it.
         pub memory: Option<Option<usize>> = or_off(size(MIB..=MIB * MIB)).optional(),
         /// Concurrent streams of one HTTP/2 connection of a client.
         pub streams: u32 = integer(1..=1000).or(100),
@@ -94,6 +94,7 @@ settings! {
         /// Between two pieces of the body of its response. Absent: `body`.
         pub response_body: Option<Option<Duration>> = or_off(duration(EXCHANGE_WAIT)).optional(),
         /// A forwarded request as a whole: from the end of its headers to the end of its response.
+        /// It alone ends a body that drips.
         pub request: Option<Duration> = or_off(duration(EXCHANGE_WAIT)).or(None),
     }
 }
