@@ -63,7 +63,9 @@ class Checks:
         assert lines.keys() == RUNTIMES.keys(), f"the page starts {sorted(lines)}"
         # The lines of the page install beside the app, so they are run on a copy. What a former
         # run has installed and built is kept.
-        shutil.copytree(EXAMPLES, BUILT / "examples", dirs_exist_ok=True)
+        beside = shutil.ignore_patterns("node_modules", "target", "keyward-data", "__pycache__")
+        shutil.copytree(EXAMPLES, BUILT / "examples", ignore=beside, dirs_exist_ok=True)
+        self.sources = set(EXAMPLES.rglob("*"))
         self.apps = [App(name, line, self.program, self.room) for name, line in lines.items()]
         stacks = [self.stack.enter_context(contextlib.ExitStack()) for _ in self.apps]
         try:
@@ -249,11 +251,25 @@ class Checks:
             loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
             assert places and places <= loopback, f"{app.name}: {places}"
 
+    def on_socket(self):
+        """An app on a Unix socket names the caller, and takes no connection on a port."""
+        line = commands()["django"]
+        app = App("django-on-a-socket", line, self.program, self.room, is_on_socket=True)
+        with contextlib.ExitStack() as stack:
+            app.start(stack)
+            app.assert_is(app.ask("/whoami", ALICE), 200, described(ALICE))
+            forged = [("X-Keyward-Subject", "admin"), ("X_Keyward_Role", "admin")]
+            app.assert_is(app.ask("/public/whoami", None, forged), 200, "nobody\n")
+            try:
+                app.ask_directly("/whoami")
+            except ConnectionRefusedError:
+                return
+            raise AssertionError("it listens on the port")
+
     def tidy(self):
         """Nothing is written beside the sources."""
-        written = ("node_modules", "__pycache__", "keyward-data", "target")
-        extra = [place for name in written for place in EXAMPLES.rglob(name)]
-        assert not extra, extra
+        written = set(EXAMPLES.rglob("*")) - self.sources
+        assert not written, written
 
     def all(self):
         return (
@@ -266,6 +282,7 @@ class Checks:
             self.bodies,
             self.strict,
             self.alone,
+            self.on_socket,
             self.tidy,
         )
 

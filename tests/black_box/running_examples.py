@@ -1,5 +1,5 @@
-"""The apps of examples/, each with a keyward in front, and requests whose fields are sent as they are
-written. Nothing but the standard library.
+"""The apps of examples/, each with a keyward in front, and requests whose fields are sent as they
+are written. Nothing but the standard library.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.parse
 
-from running_keyward import PATIENCE, free_port
+from running_keyward import PATIENCE, free_port, replaced
 from running_servers import until
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -112,7 +112,10 @@ class Group:
 class App:
     """One of the apps, with a keyward of its own in front."""
 
-    def __init__(self, name, command, program, room):
+    def __init__(self, name, command, program, room, is_on_socket=False):
+        """`is_on_socket`: on a Unix socket, in place of the port in the command and in keyward's
+        configuration.
+        """
         self.name, self.program, self.room = name, program, room / name
         self.room.mkdir()
         (self.room / "bin").mkdir()
@@ -121,6 +124,11 @@ class App:
         self.port, self.front = self.ports["3000"], self.ports["8080"]
         configuration = (EXAMPLES / "keyward.toml").read_text()
         assert all(f":{shown}" in configuration for shown in self.ports), "it has other ports"
+        self.socket = self.room / "app.sock" if is_on_socket else None
+        if is_on_socket:
+            place = f"unix:{self.socket}"
+            configuration = replaced(configuration, "http://127.0.0.1:3000", place)
+            command = replaced(command, "127.0.0.1:${PORT:-3000}", place)
         (self.room / "keyward.toml").write_text(self.with_ports(configuration))
         port = str(self.port)
         self.app = Group(command, BUILT / "examples", self.room / "app.log", PORT=port)
@@ -137,13 +145,15 @@ class App:
         stack.enter_context(self.app)
         stack.enter_context(self.keyward)
         until(f"keyward before {self.name}", lambda: self.is_up(self.keyward, self.front))
-        until(self.name, lambda: self.is_up(self.app, self.port), INSTALLING)
+        until(self.name, lambda: self.is_up(self.app, self.port, self.socket), INSTALLING)
         for person in (*PEOPLE, COMMA):
             self.tokens[person] = self.token(*person)
 
-    def is_up(self, group, port):
+    def is_up(self, group, port, socket=None):
         ended = group.process.poll() is not None
         assert not ended, f"{self.name}: `{group.command}` ended:\n{group.said()[-2000:]}"
+        if socket is not None:
+            return socket.exists()
         try:
             ask(port, "GET", "/public/whoami")
             return True

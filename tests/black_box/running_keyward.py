@@ -38,7 +38,7 @@ def configuration(port, room, redis):
 
 
 def replaced(text, old, new):
-    assert old in text, f"the demo's configuration has no {old!r} any more"
+    assert old in text, f"there is no {old!r} any more in:\n{text}"
     return text.replace(old, new)
 
 
