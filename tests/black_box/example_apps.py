@@ -11,6 +11,7 @@ import http.client
 import pathlib
 import re
 import shutil
+import signal
 import sys
 
 from running_examples import (
@@ -288,6 +289,8 @@ class Checks:
 
 
 def main():
+    # What is running is in sessions of its own: it ends with the `with` alone.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     with folder() as room, Checks(sys.argv[1], room) as checks:
         run(checks.all(), 240)
 

@@ -129,6 +129,8 @@ class App:
             place = f"unix:{self.socket}"
             configuration = replaced(configuration, "http://127.0.0.1:3000", place)
             command = replaced(command, "127.0.0.1:${PORT:-3000}", place)
+        # A busy machine is not an outage.
+        configuration += '\n[store]\ntimeout = "10s"\n'
         (self.room / "keyward.toml").write_text(self.with_ports(configuration))
         port = str(self.port)
         self.app = Group(command, BUILT / "examples", self.room / "app.log", PORT=port)
