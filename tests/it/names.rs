@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hickory_resolver::proto::op::ResponseCode;
 
+use crate::hand_over::fails;
 use crate::support::dns_server::{DnsServer, Says, addresses};
 use crate::support::{Act, Gate, Plan, Reply, Upstream, World, eventually};
 
@@ -202,6 +203,32 @@ fn keyward_starts_without_an_answer_and_serves_once_there_is_one() {
     assert_eq!(world.ask("GET", "/public/early", "", "").status, 502);
     let cause = world.access_line("/public/early")["cause"].to_string();
     assert!(cause.contains("cannot be resolved") && cause.contains("does not answer"), "{cause}");
+    server.says(NAME, addresses(&["127.0.0.2"], 0));
+    assert!(eventually(|| get(&world) == 200), "{}", world.output());
+}
+
+#[test]
+fn a_process_that_finds_no_address_of_a_name_leaves_it_to_the_one_that_has_one() {
+    let [one] = upstreams(["127.0.0.2"]);
+    let server = DnsServer::start();
+    server.says(NAME, addresses(&["127.0.0.2"], 0));
+    let world = plan(server.address(), one.address().port(), &[], "").start();
+    assert_eq!(get(&world), 200);
+    server.says(NAME, Says::Nothing);
+    assert_eq!(fails(&world).code(), Some(1), "{}", world.output());
+    assert!(world.output().contains("has no address now"), "{}", world.output());
+    assert_eq!(get(&world), 200, "the old process goes on with what it knows");
+}
+
+#[test]
+fn a_name_of_which_the_old_process_has_no_address_either_does_not_hold_a_hand_over_up() {
+    let [one] = upstreams(["127.0.0.2"]);
+    let server = DnsServer::start();
+    server.says(NAME, Says::Nothing);
+    let world = plan(server.address(), one.address().port(), &[], "").start();
+    assert_eq!(get(&world), 502);
+    world.take_over();
+    assert_eq!(get(&world), 502);
     server.says(NAME, addresses(&["127.0.0.2"], 0));
     assert!(eventually(|| get(&world) == 200), "{}", world.output());
 }

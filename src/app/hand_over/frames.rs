@@ -145,11 +145,13 @@ mod tests {
         let (one, other) = UnixStream::pair().expect("a pair");
         let (one, other) = (Frames::new(one), Frames::new(other));
         let (mut kept, given) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        one.send(&Message::Hello { protocol: 1 }, &[]).await.expect("sent");
+        let hello = Message::Hello { protocol: 1, reports: true };
+        one.send(&hello, &[]).await.expect("sent");
         one.send(&Message::Alive {}, &[given.into()]).await.expect("sent");
         drop(one);
         let (hello, none) = other.receive(AT_ONCE).await.expect("a message");
-        assert!(matches!(hello, Message::Hello { protocol: 1 }) && none.is_empty());
+        let is_hello = matches!(hello, Message::Hello { protocol: 1, reports: true });
+        assert!(is_hello && none.is_empty());
         let (alive, mut descriptors) = other.receive(AT_ONCE).await.expect("a message");
         assert!(matches!(alive, Message::Alive {}));
         let given = descriptors.pop().expect("a descriptor");

@@ -1,18 +1,27 @@
 //! The side of the process that hands over.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::frames::{AT_ONCE, Frames};
-use super::{Alive, Message, PROTOCOL, SocketNote};
+use super::{Alive, Message, OfferNote, PROTOCOL, SocketNote};
 use crate::server::{InheritedSocket, SocketOrigin};
 
 /// How long the new process may take from the offer until it is ready to serve: it reads the whole
 /// store meanwhile.
-const READY_WITHIN: Duration = Duration::from_secs(600);
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// How long it may say nothing in that time, if it says that it reports: its control thread hangs,
+/// or the process stands still.
+const SILENT_FOR: Duration = Duration::from_secs(15);
+
+/// The most names that are told, in bytes: they must fit into a message.
+const MOST_NAMES: usize = 32 * 1024;
 
 /// What is handed over.
 pub(in crate::app) struct Offer {
@@ -23,6 +32,8 @@ pub(in crate::app) struct Offer {
     pub(in crate::app) store: (String, Option<OwnedFd>),
     /// Of this process, and of those before it that are not over.
     pub(in crate::app) alive: Vec<Alive>,
+    /// Names of endpoints of which this process knows no address.
+    pub(in crate::app) without_address: Vec<String>,
 }
 
 /// What the new process has come to. The task that talks to it goes on when it is answered.
@@ -51,7 +62,11 @@ pub(in crate::app) async fn refuse(stream: UnixStream, why: String) {
     let frames = Frames::new(stream);
     // It speaks first, and must not find the connection closed.
     let _ = frames.receive(AT_ONCE).await;
-    let _ = frames.send(&Message::Refused { why }, &[]).await;
+    let _ = frames.send(&refused(why), &[]).await;
+}
+
+fn refused(why: String) -> Message {
+    Message::Refused { why, process: Some(std::process::id()) }
 }
 
 async fn negotiate(
@@ -66,21 +81,21 @@ async fn negotiate(
         let why = format!("process {process} is of another user ({user})");
         // It speaks first, and must not find the connection closed.
         let _ = frames.receive(AT_ONCE).await;
-        let _ = frames.send(&Message::Refused { why: why.clone() }, &[]).await;
+        let _ = frames.send(&refused(why.clone()), &[]).await;
         return Err(why);
     }
-    match frames.receive(AT_ONCE).await.map_err(gone)? {
-        (Message::Hello { protocol: PROTOCOL }, _) => {}
-        (Message::Hello { protocol }, _) => {
+    let reports = match frames.receive(AT_ONCE).await.map_err(gone)? {
+        (Message::Hello { protocol: PROTOCOL, reports }, _) => reports,
+        (Message::Hello { protocol, .. }, _) => {
             let why = format!(
                 "process {process} takes over by version {protocol} of the protocol, and this one \
                  hands over by version {PROTOCOL}"
             );
-            let _ = frames.send(&Message::Refused { why: why.clone() }, &[]).await;
+            let _ = frames.send(&refused(why.clone()), &[]).await;
             return Err(why);
         }
         (other, _) => return Err(unexpected(&other)),
-    }
+    };
     tracing::info!(process, "another process is to take over");
     let number = offer.sockets.len();
     for socket in offer.sockets {
@@ -101,10 +116,15 @@ async fn negotiate(
     for alive in offer.alive {
         frames.send(&Message::Alive {}, &[alive.into()]).await.map_err(gone)?;
     }
-    frames.send(&Message::Offered {}, &[]).await.map_err(gone)?;
-    let taken = match frames.receive(READY_WITHIN).await.map_err(gone)? {
-        (Message::Ready { taken }, _) if taken.iter().all(|&one| one < number) => taken,
-        (other, _) => return Err(unexpected(&other)),
+    let note = OfferNote {
+        process: Some(std::process::id()),
+        wants_reports: true,
+        without_address: within(offer.without_address, MOST_NAMES),
+    };
+    frames.send(&Message::Offered(note), &[]).await.map_err(gone)?;
+    let taken = match until_ready(frames, reports).await? {
+        Message::Ready { taken } if taken.iter().all(|&one| one < number) => taken,
+        other => return Err(unexpected(&other)),
     };
     let (go, may_go) = oneshot::channel();
     let stopped = || "keyward is stopping".to_owned();
@@ -122,4 +142,40 @@ async fn negotiate(
         let _ = frames.send(&Message::Done {}, &[]).await;
     }
     Ok(())
+}
+
+/// What the new process says once it is not at work any more.
+async fn until_ready(frames: &Frames, reports: bool) -> Result<Message, String> {
+    let patience = if reports { SILENT_FOR } else { READY_WITHIN };
+    let not_ready = |within: Duration| {
+        format!("the new process is not ready to serve after {} s", within.as_secs())
+    };
+    let at_work = async {
+        loop {
+            match frames.receive(patience).await {
+                Ok((Message::Preparing {}, _)) => {}
+                Ok((other, _)) => return Ok(other),
+                Err(fault) if fault.kind() != ErrorKind::TimedOut => {
+                    return Err(format!("the connection to the new process: {fault}"));
+                }
+                Err(_) if reports => {
+                    let silent = SILENT_FOR.as_secs();
+                    return Err(format!("the new process has said nothing for {silent} s"));
+                }
+                Err(_) => return Err(not_ready(patience)),
+            }
+        }
+    };
+    timeout(READY_WITHIN, at_work).await.unwrap_or_else(|_| Err(not_ready(READY_WITHIN)))
+}
+
+/// The first of these names, so many bytes of them. What is left out counts as a name that has an
+/// address.
+fn within(mut names: Vec<String>, most: usize) -> Vec<String> {
+    let mut bytes = 0;
+    names.retain(|name| {
+        bytes += name.len() + 3;
+        bytes <= most
+    });
+    names
 }

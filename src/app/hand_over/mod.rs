@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! new: hello ─────────→  old: the sockets, the lock of the store, as file descriptors
-//! new: prepares, opens the store, starts its workers
+//! new: prepares, opens the store, starts its workers, and says every second that it does
 //! new: ready ─────────→  old: remembers no token any more
 //! new: accepts  ←─ go ─  old
 //! new: serving ───────→  old: accepts nothing any more, and drains
@@ -46,6 +46,7 @@
 
 pub(super) mod frames;
 pub(super) mod give;
+mod reporting;
 mod sharing;
 pub(super) mod spawn;
 pub(super) mod take;
@@ -62,7 +63,12 @@ const PROTOCOL: u32 = 1;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
     /// From the new process.
-    Hello { protocol: u32 },
+    Hello {
+        protocol: u32,
+        /// Whether it says [`Preparing`](Self::Preparing), if it is asked to.
+        #[serde(default)]
+        reports: bool,
+    },
     /// A socket, with its file descriptor and, where it has one, that of its lock.
     Socket(SocketNote),
     /// The admin socket, with its file descriptor and that of its lock.
@@ -73,9 +79,16 @@ pub(super) enum Message {
     /// Ends with the old process, or with one before it that still has something to finish.
     Alive {},
     /// Everything was offered.
-    Offered {},
+    Offered(OfferNote),
     /// The old process does not hand over, and says why.
-    Refused { why: String },
+    Refused {
+        why: String,
+        /// As in [`OfferNote`].
+        #[serde(default)]
+        process: Option<u32>,
+    },
+    /// The new process is at work on what comes before [`Ready`](Self::Ready).
+    Preparing {},
     /// The new process can serve, on the sockets with these numbers.
     Ready { taken: Vec<usize> },
     /// The old process remembers nothing any more: the new one may serve.
@@ -84,6 +97,21 @@ pub(super) enum Message {
     Serving {},
     /// The old process accepts nothing any more.
     Done {},
+}
+
+/// What the old process says of itself.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct OfferNote {
+    /// Its id. The system says whose the socket was first, and a socket that was handed over
+    /// outlives that one.
+    #[serde(default)]
+    process: Option<u32>,
+    /// Whether it wants to hear [`Message::Preparing`].
+    #[serde(default)]
+    wants_reports: bool,
+    /// Names of endpoints of which it knows no address either.
+    #[serde(default)]
+    without_address: Vec<String>,
 }
 
 /// What is said of a socket.

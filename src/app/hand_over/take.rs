@@ -5,15 +5,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::frames::{AT_ONCE, Frames};
-use super::{Alive, Message, PROTOCOL, SocketNote};
+use super::reporting::Reporting;
+use super::{Alive, Message, OfferNote, PROTOCOL, SocketNote};
 use crate::admin::SocketClient;
 use crate::server::{InheritedSocket, ListenAddress, SocketOrigin};
 
 /// The keyward that is taken over from, and what it has handed over.
 pub(in crate::app) struct Predecessor {
-    frames: Frames,
+    frames: Arc<Frames>,
+    /// Tells it that this process is at work.
+    reporting: Option<Reporting>,
     pub(in crate::app) process: u32,
     /// In the order of their numbers.
     pub(in crate::app) sockets: Vec<InheritedSocket>,
@@ -23,6 +27,8 @@ pub(in crate::app) struct Predecessor {
     pub(in crate::app) store: (String, Option<File>),
     /// Of it, and of those before it that are not over.
     pub(in crate::app) alive: Vec<Alive>,
+    /// Names of endpoints of which it knows no address.
+    pub(in crate::app) without_address: Vec<String>,
 }
 
 impl Predecessor {
@@ -35,29 +41,44 @@ impl Predecessor {
         let found = SocketClient::find(admin_socket).await.map_err(|fault| fault.to_string())?;
         let Some(client) = found else { return Ok(None) };
         let stream = client.hand_over().await.map_err(|fault| fault.to_string())?;
-        let frames = Frames::new(stream);
+        let frames = Arc::new(Frames::new(stream));
         let failed = |fault: io::Error| format!("nothing was handed over: {fault}");
         let (process, _) = frames.peer().map_err(failed)?;
-        frames.send(&Message::Hello { protocol: PROTOCOL }, &[]).await.map_err(failed)?;
+        let hello = Message::Hello { protocol: PROTOCOL, reports: true };
+        frames.send(&hello, &[]).await.map_err(failed)?;
         let mut predecessor = Self {
             frames,
+            reporting: None,
             process,
             sockets: Vec::new(),
             admin_socket: None,
             store: (String::new(), None),
             alive: Vec::new(),
+            without_address: Vec::new(),
         };
         loop {
             let (message, descriptors) =
                 predecessor.frames.receive(AT_ONCE).await.map_err(failed)?;
             match message {
-                Message::Offered {} => return Ok(Some(predecessor)),
-                Message::Refused { why } => {
+                Message::Offered(note) => {
+                    predecessor.note(note);
+                    return Ok(Some(predecessor));
+                }
+                Message::Refused { why, process: id } => {
+                    let process = id.unwrap_or(process);
                     return Err(format!("process {process} does not hand over: {why}"));
                 }
                 other => predecessor.take(other, descriptors).map_err(failed)?,
             }
         }
+    }
+
+    fn note(&mut self, note: OfferNote) {
+        let OfferNote { process, wants_reports, without_address } = note;
+        // The system's answer is of the process that listened first.
+        self.process = process.unwrap_or(self.process);
+        self.reporting = wants_reports.then(|| Reporting::begin(Arc::clone(&self.frames)));
+        self.without_address = without_address;
     }
 
     fn take(&mut self, message: Message, descriptors: Vec<OwnedFd>) -> io::Result<()> {
@@ -87,7 +108,10 @@ impl Predecessor {
     /// # Errors
     ///
     /// The other process does not hand over after all: it goes on.
-    pub(in crate::app) async fn wait_to_serve(&self, taken: Vec<usize>) -> Result<(), String> {
+    pub(in crate::app) async fn wait_to_serve(&mut self, taken: Vec<usize>) -> Result<(), String> {
+        if let Some(reporting) = self.reporting.take() {
+            reporting.end().await;
+        }
         let failed = |fault: io::Error| {
             format!("process {} has not handed over after all: {fault}", self.process)
         };

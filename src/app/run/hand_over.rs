@@ -67,7 +67,9 @@ impl Process {
         }
         let store = self.parts.store.lock()?.map(Into::into);
         let store = (OpenStore::name(&self.config), store);
-        Ok((Offer { sockets, admin_socket, store, alive }, configured, kept))
+        let without_address = self.names.all_without_address();
+        let offer = Offer { sockets, admin_socket, store, alive, without_address };
+        Ok((offer, configured, kept))
     }
 
     /// Takes a step of the other process. Returns what is left to do once that process serves.

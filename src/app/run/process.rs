@@ -14,7 +14,7 @@ use super::bounds::{connection_limit, workers};
 use super::listening::listen;
 use super::prepare::{Inherited, Occasion, Prepared, PreparedKeys, prepare};
 use super::running::Running;
-use super::succession::{check_store, is_covered, taken, until_able};
+use super::succession::{check_names, check_store, is_covered, taken, until_able};
 use super::under_way::{HandOver, Kept};
 use crate::admin::{AdminSocket, Administration, SocketError, Status, serve_probes, serve_socket};
 use crate::app::administration::OwnAdministration;
@@ -131,13 +131,8 @@ impl Process {
         // end.
         let (names, name_set) = (NameWatch::new(config.dns.clone()), plan.names());
         names.learn(&config.dns, &name_set).await;
-        if predecessor.is_some()
-            && let Some(name) = names.without_address(&name_set)
-        {
-            return Err(Failure::from(format!(
-                "{name:?}, the name of an endpoint, has no address now: the process that runs may \
-                 still know one, and goes on"
-            )));
+        if let Some(predecessor) = &predecessor {
+            check_names(&names.without_address(&name_set), predecessor)?;
         }
         let admin_socket = predecessor.as_mut().and_then(|one| one.admin_socket.take());
         let socket = match admin_socket {
@@ -201,7 +196,7 @@ impl Process {
         });
         // Their keys are fetched from now on.
         issuers.replace(prepared_issuers);
-        let started = match (started, &predecessor) {
+        let started = match (started, &mut predecessor) {
             (Ok(started), Some(predecessor)) => {
                 let taken = taken(&config, &inherited.sockets, number_of_own);
                 // What is not taken is closed by the other process, and here.

@@ -29,6 +29,21 @@ pub(super) fn check_store(config: &Config, predecessor: &Predecessor) -> Result<
     Err(config.places.one(OpenStore::key(config), words))
 }
 
+/// A name without an address, where the other process may know one, would cost requests. Where that
+/// one knows none either, and is not asked to wait for servers of names, it is no worse here.
+pub(super) fn check_names(without: &[&str], predecessor: &Predecessor) -> Result<(), String> {
+    let is_known_there =
+        |name: &&&str| !predecessor.without_address.iter().any(|one| one == **name);
+    match without.iter().find(is_known_there) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "{name:?}, the name of an endpoint, has no address now: process {} may still know one, \
+             and goes on",
+            predecessor.process
+        )),
+    }
+}
+
 /// The numbers of the sockets that are used, of those of the process before: they follow on the
 /// first ones. Those of the service manager always are.
 pub(super) fn taken(config: &Config, sockets: &[InheritedSocket], first: usize) -> Vec<usize> {

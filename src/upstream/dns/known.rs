@@ -64,6 +64,11 @@ impl Known {
         }
     }
 
+    /// Whether no address is in force.
+    pub(super) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
     /// When it is to be asked for; none: it is asked for already.
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.is_asked).then_some(self.next)

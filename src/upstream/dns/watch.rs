@@ -81,14 +81,20 @@ impl NameWatch {
         }
     }
 
-    /// One of these names of which no address is known.
+    /// Those of these names of which no address is known.
     #[must_use]
-    pub fn without_address<'n>(&self, names: &'n BTreeSet<Arc<str>>) -> Option<&'n str> {
+    pub fn without_address<'n>(&self, names: &'n BTreeSet<Arc<str>>) -> Vec<&'n str> {
         let state = self.state();
-        let is_without = |name: &&Arc<str>| {
-            state.known.get(*name).is_none_or(|known| known.answer().addresses.is_empty())
-        };
-        names.iter().find(is_without).map(|name| &**name)
+        let is_without = |name: &&Arc<str>| state.known.get(*name).is_none_or(Known::is_empty);
+        names.iter().filter(is_without).map(|name| &**name).collect()
+    }
+
+    /// Those of the names in force of which no address is known.
+    #[must_use]
+    pub fn all_without_address(&self) -> Vec<String> {
+        let state = self.state();
+        let without = state.known.iter().filter(|(_, known)| known.is_empty());
+        without.map(|(name, _)| (**name).to_owned()).collect()
     }
 
     /// These are the settings and the names from now on; what is known of them stays. Names of which

@@ -62,6 +62,7 @@ fn a_process_that_cannot_fetch_the_keys_does_not_take_over() {
         "{}",
         world.output()
     );
+    assert!(!world.output().contains("has said nothing"), "it is at work: {}", world.output());
     assert_eq!(world.get_with("/outside/x", &token).status, 200, "the old one goes on");
     id.answer("/keys", keys_of(&key_set()));
     world.take_over();

@@ -1,19 +1,16 @@
 //! `run --take-over`: another process takes the sockets over from the one that runs, and the one
 //! that runs goes on if anything is wrong with that.
 
-use std::io::{IoSliceMut, Read as _, Write as _};
-use std::mem::MaybeUninit;
+mod protocol;
+mod refusals;
+
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, recvmsg};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::support::redis::RedisServer;
-use crate::support::{
-    Client, Ongoing, Plan, TIMEOUT, TestUser, Upstream, World, eventually, issued, open,
-};
+use crate::support::{Client, Ongoing, Plan, TestUser, Upstream, World, eventually, issued, open};
 
 const GET: &str = "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
@@ -149,6 +146,30 @@ fn a_chain_of_processes_keeps_to_the_revocations_of_all() {
     assert!(eventually(|| world.older_processes() == 0), "{}", world.output());
 }
 
+/// The admin socket is older than the process that has it.
+#[test]
+fn each_process_of_a_chain_is_named_by_its_own_id() {
+    let upstream = Upstream::start();
+    let world = patient(&upstream).start();
+    let said = |words: &str, process: Pid| {
+        let process = format!("\"process\":{}", process.as_raw_nonzero());
+        world.output().lines().any(|line| line.contains(words) && line.contains(&process))
+    };
+    for _ in 0..3 {
+        let old = world.pid();
+        world.take_over();
+        let new = world.pid();
+        assert!(said("\"taken over\"", old), "{}", world.output());
+        assert!(said("another process has taken over", new), "{}", world.output());
+        let has_ended = || said("the process before has ended", old);
+        assert!(eventually(has_ended), "{}", world.output());
+    }
+    let _taker = protocol::Taker::offered(&world);
+    assert_eq!(fails(&world).code(), Some(1));
+    let refused = format!("process {} does not hand over", world.pid().as_raw_nonzero());
+    assert!(world.output().contains(&refused), "{refused}: {}", world.output());
+}
+
 #[test]
 fn with_redis_the_new_process_joins_the_fleet_and_the_old_one_leaves_it() {
     let (upstream, redis) = (Upstream::start(), RedisServer::start());
@@ -180,7 +201,7 @@ fn without_a_keyward_to_take_over_from_it_starts_as_usual() {
 }
 
 /// Tries to take over; the process ends by itself.
-fn fails(world: &World) -> ExitStatus {
+pub(crate) fn fails(world: &World) -> ExitStatus {
     let mut next = world.command(&[]).arg("--take-over").spawn().expect("the binary starts");
     let mut status = None;
     let ended = eventually(|| {
@@ -191,41 +212,6 @@ fn fails(world: &World) -> ExitStatus {
         let _ = next.kill();
     }
     status.unwrap_or_else(|| panic!("it has ended:\n{}", world.output()))
-}
-
-#[test]
-fn a_new_process_that_cannot_start_leaves_the_old_one_as_it_was() {
-    let upstream = Upstream::start();
-    let world = patient(&upstream).start();
-    let alice = world.key(TestUser::ALICE);
-    let mut kept = world.client();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = format!("address = \"{}\"", taken.local_addr().expect("it is bound"));
-    let cases = [
-        (patient(&upstream).set("server", "workers", "-1"), "workers"),
-        (patient(&upstream).table("listener", &taken), "another program has port"),
-        (patient(&upstream).set("log", "access", "\"/nowhere/access.log\""), "/nowhere"),
-        (patient(&upstream).set("store", "path", "\"other.db\""), "is not that of the keyward"),
-        (patient(&upstream).redis("redis://127.0.0.1:1"), "[store] is another one"),
-    ];
-    for (plan, words) in cases {
-        world.configure(&plan);
-        assert_eq!(fails(&world).code(), Some(1), "{words}: {}", world.output());
-        assert!(world.output().contains(words), "{words}: {}", world.output());
-        let answer = kept.ask(private(&alice.token));
-        assert_eq!(
-            (answer.status, answer.fields.one("connection").as_deref()),
-            (200, None),
-            "{answer}"
-        );
-        assert_eq!(world.status_with(&alice.token), 200);
-    }
-    // Nothing is left of the attempts.
-    world.configure(&patient(&upstream));
-    world.take_over();
-    assert_eq!(world.status_with(&alice.token), 200);
-    drop(kept);
-    assert!(eventually(|| world.older_processes() == 0), "{}", world.output());
 }
 
 /// Both processes change the database at once, and a crash of both loses nothing.
@@ -270,183 +256,6 @@ fn what_both_processes_have_written_is_there_after_a_crash_of_both() {
     for token in made.iter().chain([&first]) {
         assert_eq!(world.status_with(token), 200);
     }
-}
-
-/// The other end of the protocol, to be cut at any step.
-struct Taker(UnixStream);
-
-impl Taker {
-    fn begin(world: &World) -> Self {
-        let mut stream =
-            UnixStream::connect(world.folder().join("admin.sock")).expect("it listens");
-        stream.set_read_timeout(Some(TIMEOUT)).expect("set");
-        stream
-            .write_all(
-                b"POST /v1/hand-over HTTP/1.1\r\nHost: keyward\r\nConnection: upgrade\r\n\
-                  Upgrade: keyward-hand-over\r\n\r\n",
-            )
-            .expect("sent");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("an answer");
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        Self(stream)
-    }
-
-    fn say(&mut self, message: &str) {
-        let length = u32::try_from(message.len()).expect("short").to_be_bytes();
-        self.0.write_all(&[&length[..], message.as_bytes()].concat()).expect("sent");
-    }
-
-    /// The next message; its file descriptors are closed.
-    fn hear(&mut self) -> Option<String> {
-        let mut length = [0; 4];
-        self.fill(&mut length)?;
-        let mut body = vec![0; u32::from_be_bytes(length) as usize];
-        self.fill(&mut body)?;
-        Some(String::from_utf8(body).expect("JSON"))
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> Option<()> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-            let mut bytes = [IoSliceMut::new(&mut buffer[filled..])];
-            let flags = RecvFlags::CMSG_CLOEXEC;
-            match recvmsg(&self.0, &mut bytes, &mut ancillary, flags) {
-                Ok(received) if received.bytes > 0 => filled += received.bytes,
-                _ => return None,
-            }
-        }
-        Some(())
-    }
-
-    /// Hears messages up to this one.
-    fn wait_for(&mut self, message: &str) {
-        loop {
-            let heard = self.hear().expect("a message");
-            if heard.contains(message) {
-                return;
-            }
-        }
-    }
-}
-
-#[test]
-fn a_new_process_that_ends_at_any_step_leaves_the_old_one_as_it_was() {
-    let upstream = Upstream::start();
-    let world = patient(&upstream).start();
-    let alice = TestUser::ALICE;
-    let token = world.key(alice).token;
-    let mut kept = world.client();
-    let hello = "{\"hello\":{\"protocol\":1}}";
-    let steps: [fn(&mut Taker, &str); 7] = [
-        |_, _| {},
-        |taker, hello| taker.say(hello),
-        |taker, hello| {
-            taker.say(hello);
-            taker.wait_for("offered");
-        },
-        |taker, hello| {
-            taker.say(hello);
-            taker.wait_for("offered");
-            taker.say("{\"ready\":{\"taken\":[0]}}");
-            // From here on, the other process remembers nothing.
-            taker.wait_for("go");
-        },
-        // What is not of the protocol.
-        |taker, _| taker.say("[]"),
-        |taker, _| taker.say("{\"hello\":{\"protocol\":99}}"),
-        |taker, hello| {
-            taker.say(hello);
-            taker.wait_for("offered");
-            taker.say("{\"ready\":{\"taken\":[99]}}");
-        },
-    ];
-    for (number, step) in steps.into_iter().enumerate() {
-        let mut taker = Taker::begin(&world);
-        step(&mut taker, hello);
-        assert_eq!(world.status_with(&token), 200, "step {number}");
-        drop(taker);
-        let said = || world.output().matches("does not take over; this one goes on").count();
-        assert!(eventually(|| said() == number + 1), "step {number}: {}", world.output());
-        let answer = kept.ask(private(&token));
-        assert_eq!(
-            (answer.status, answer.fields.one("connection").as_deref()),
-            (200, None),
-            "step {number}"
-        );
-        // It remembers tokens again, and forgets what is revoked.
-        let other = world.key(alice).token;
-        assert_eq!(world.status_with(&other), 200);
-        assert_eq!(world.api(alice).revoke(&other).status, 200);
-        assert_eq!(world.status_with(&other), 401, "step {number}");
-        world.reload();
-    }
-    world.take_over();
-    assert_eq!(world.status_with(&token), 200);
-}
-
-#[test]
-fn of_two_that_take_over_at_once_the_second_is_refused() {
-    let upstream = Upstream::start();
-    let world = patient(&upstream).start();
-    let mut first = Taker::begin(&world);
-    first.say("{\"hello\":{\"protocol\":1}}");
-    first.wait_for("offered");
-    assert_eq!(fails(&world).code(), Some(1));
-    assert!(world.output().contains("another process is taking over"), "{}", world.output());
-    drop(first);
-    assert!(eventually(|| world.output().contains("this one goes on")));
-    world.take_over();
-    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
-}
-
-/// A signal to reload that comes while another process takes over is not lost.
-#[test]
-fn a_reload_waits_for_the_outcome_of_a_hand_over() {
-    let upstream = Upstream::start();
-    let world = patient(&upstream).start();
-    let mut taker = Taker::begin(&world);
-    taker.say("{\"hello\":{\"protocol\":1}}");
-    taker.wait_for("offered");
-    world
-        .configure(&patient(&upstream).route("path = \"/new\"\nupstream = \"app\"\npublic = true"));
-    world.signal(Signal::HUP);
-    drop(taker);
-    assert!(eventually(|| world.ask("GET", "/new", "", "").status == 200), "{}", world.output());
-}
-
-#[test]
-fn a_keyward_that_is_told_to_stop_during_a_hand_over_stops() {
-    let upstream = Upstream::start();
-    let mut world = patient(&upstream).start();
-    let mut taker = Taker::begin(&world);
-    taker.say("{\"hello\":{\"protocol\":1}}");
-    taker.wait_for("offered");
-    world.signal(Signal::TERM);
-    assert_eq!(world.ended().code(), Some(0), "{}", world.output());
-    assert!(taker.hear().is_none(), "the connection has ended");
-}
-
-#[test]
-fn a_keyward_that_is_stopping_hands_nothing_over_and_says_so_at_once() {
-    let upstream = Upstream::start();
-    let mut world = patient(&upstream).set("server", "shutdown_delay", "\"5m\"").start();
-    world.signal(Signal::TERM);
-    assert!(eventually(|| world.ready() == Some(503)), "/readyz says 503");
-    assert_eq!(fails(&world).code(), Some(1));
-    assert!(world.output().contains("keyward is stopping: start when it has ended"));
-    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200, "it serves to its end");
-    assert!(eventually(|| {
-        world.signal(Signal::TERM);
-        world.has_ended()
-    }));
-    assert_eq!(world.ended().code(), Some(0));
 }
 
 #[test]
