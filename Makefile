@@ -112,6 +112,8 @@ tools:
 	command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] \
 	    || needed="$$needed golang-go golang-golang-x-net-dev"
 	command -v nginx >/dev/null || needed="$$needed nginx"
+	# It balances two instances.
+	command -v haproxy >/dev/null || needed="$$needed haproxy"
 	command -v ip >/dev/null || needed="$$needed iproute2"
 	command -v nft >/dev/null || needed="$$needed nftables"
 	command -v systemd-analyze >/dev/null || needed="$$needed systemd"
@@ -175,7 +177,7 @@ black-box:
 	thinking=$$!
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
-	    grpc_calls websocket_calls credential_clients failing_servers sidecar image \
+	    grpc_calls websocket_calls credential_clients failing_servers sidecar rolling_restart image \
 	    systemd_unit kubernetes_manifests example_apps; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done

@@ -92,6 +92,10 @@ impl ConnectionSlot {
             }
             // The sender is ours: it cannot be gone.
             let _ = changes.wait_for(|state| !matches!(state, State::Connecting)).await;
+            // Then an attempt ends without an outcome, and so would the next one.
+            if !self.watch.is_current(primary.term) {
+                return Err("the term has ended".to_owned());
+            }
         }
     }
 
@@ -166,9 +170,11 @@ struct Attempt {
 
 impl Attempt {
     async fn run(mut self, nodes: Arc<Nodes>, watch: PrimaryWatch) {
+        // In this order: an attempt of a term that has ended takes no turn to connect.
         let made = tokio::select! {
-            made = nodes.connect(&self.primary.address, None) => made,
+            biased;
             () = watch.ended(self.primary.term) => return,
+            made = nodes.connect(&self.primary.address, None) => made,
         };
         let address = &self.primary.address;
         let checked = made.and_then(|(connection, facts)| {

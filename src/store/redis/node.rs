@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use redis::aio::AsyncPushSender;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::discovery_error::DiscoveryError;
@@ -173,14 +173,10 @@ impl Nodes {
         address: &NodeAddress,
         work: impl Future<Output = Result<T, DiscoveryError>>,
     ) -> Result<T, DiscoveryError> {
-        let deadline = self.settings.timeouts.connect;
-        let wait = self.pace.turn(Instant::now().into_std(), deadline);
-        let wait = wait.ok_or(DiscoveryError::Crowded)?;
-        let paced = async {
-            sleep(wait).await;
-            work.await
-        };
-        timeout(deadline, paced)
+        let deadline = Instant::now() + self.settings.timeouts.connect;
+        let turn = timeout_at(deadline, self.pace.turn()).await;
+        turn.map_err(|_| DiscoveryError::Crowded)?;
+        timeout_at(deadline, work)
             .await
             .unwrap_or_else(|_| Err(DiscoveryError::TimedOut(address.clone())))
     }

@@ -1,7 +1,9 @@
 //! How often connections are made: a fleet must not overload a Redis that has just come back.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
 /// Between two connections, when more are wanted than may be made at once.
 const GAP: Duration = Duration::from_millis(167);
@@ -11,7 +13,7 @@ const GAP: Duration = Duration::from_millis(167);
 #[derive(Debug)]
 pub(super) struct Pace {
     /// When all that were let through would have begun, had they been spaced by the gap (generic
-    /// cell rate algorithm).
+    /// cell rate algorithm). Who waits for a turn waits in line for this.
     due: Mutex<Option<Instant>>,
     /// So much earlier than that one may begin.
     leeway: Duration,
@@ -27,21 +29,33 @@ impl Default for Pace {
 impl Pace {
     /// With so many at once.
     fn of(at_once: u32) -> Self {
-        Self { due: Mutex::new(None), leeway: GAP.saturating_mul(at_once.saturating_sub(1)) }
+        let leeway = GAP.saturating_mul(at_once.saturating_sub(1));
+        Self { due: Mutex::new(None), leeway }
     }
 
-    /// How long to wait before connecting; `None` if the turn would come only after `timeout`, and
-    /// then none is taken.
-    pub(super) fn turn(&self, now: Instant, timeout: Duration) -> Option<Duration> {
-        let mut due = self.due.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let ahead = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
-        let wait = ahead.saturating_sub(self.leeway);
-        if wait > timeout {
-            return None;
+    /// Waits for a turn to connect.
+    ///
+    /// # Cancel safety
+    ///
+    /// One who gives up takes none. When a term ends, so do its attempts to connect, and the link
+    /// must not wait for the turns of those: Redis may be there again at once.
+    pub(super) async fn turn(&self) {
+        let mut due = self.due.lock().await;
+        if let Some(begin) = self.begin(*due) {
+            sleep_until(begin).await;
         }
-        *due = Some(now + ahead + GAP);
-        Some(wait)
+        *due = Some(next(*due, Instant::now()));
     }
+
+    /// When the next one may begin; none: now.
+    fn begin(&self, due: Option<Instant>) -> Option<Instant> {
+        due.and_then(|due| due.checked_sub(self.leeway))
+    }
+}
+
+/// What is due after one that begins now.
+fn next(due: Option<Instant>, now: Instant) -> Instant {
+    due.map_or(now, |due| due.max(now)) + GAP
 }
 
 /// How long to wait after `failures` failures in a row: 50 ms, doubled each time up to half a
@@ -66,33 +80,50 @@ pub(super) fn random() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
     fn what_is_needed_at_once_is_made_at_once_and_then_no_more_than_ten_in_a_second() {
         let pace = Pace::of(4);
         let start = Instant::now();
-        let waits: Vec<_> =
-            (0..1000).filter_map(|_| pace.turn(start, Duration::from_secs(10))).collect();
+        let (mut now, mut due, mut waits) = (start, None, Vec::new());
+        for _ in 0..60 {
+            now = pace.begin(due).map_or(now, |begin| begin.max(now));
+            due = Some(next(due, now));
+            waits.push(now - start);
+        }
         assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 4);
         assert!(
             waits.windows(11).all(|eleven| eleven[10] - eleven[0] >= Duration::from_secs(1)),
             "{waits:?}"
         );
+        assert_eq!(waits.last(), Some(&(GAP * 56)));
         // After a rest the whole is there again.
-        assert_eq!(
-            pace.turn(start + Duration::from_secs(60), Duration::ZERO),
-            Some(Duration::ZERO)
-        );
+        now += Duration::from_secs(60);
+        for _ in 0..4 {
+            assert!(pace.begin(due).is_none_or(|begin| begin <= now));
+            due = Some(next(due, now));
+        }
+        assert!(pace.begin(due).is_some_and(|begin| begin > now));
     }
 
-    #[test]
-    fn one_that_would_wait_too_long_takes_no_turn() {
-        let pace = Pace::of(1);
-        let start = Instant::now();
-        assert_eq!(pace.turn(start, Duration::ZERO), Some(Duration::ZERO));
-        assert_eq!(pace.turn(start, GAP / 2), None);
-        assert_eq!(pace.turn(start, GAP), Some(GAP));
+    #[tokio::test]
+    async fn those_who_give_up_take_no_turn_from_the_others() {
+        let pace = std::sync::Arc::new(Pace::of(1));
+        pace.turn().await;
+        let mut waiting = JoinSet::new();
+        for _ in 0..1000 {
+            let pace = std::sync::Arc::clone(&pace);
+            waiting.spawn(async move { timeout(GAP / 2, pace.turn()).await });
+        }
+        let gave_up = waiting.join_all().await.into_iter().filter(Result::is_err).count();
+        assert!(gave_up > 900, "{gave_up}");
+        // All of their turns would be some three minutes.
+        let patience = Duration::from_secs(30);
+        assert!(timeout(patience, pace.turn()).await.is_ok());
     }
 
     #[test]

@@ -222,6 +222,38 @@ async fn connections_are_thrown_away_when_the_term_ends() {
     assert_eq!(ours(), 1, "over a new connection");
 }
 
+/// As after a failover: the server is gone, and everything that needs it tries to connect anew.
+#[tokio::test]
+async fn the_attempts_of_a_term_that_ends_do_not_delay_the_next_one() {
+    let server = RedisServer::start();
+    let bench = DataBench::new(server.port);
+    bench.publish(1).await;
+    // It takes connections, and does not greet.
+    server.freeze();
+    let acks = Some(Acks { count: 1, timeout: Duration::from_millis(100) });
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let data = bench.data.clone();
+            tokio::spawn(async move { data.change(lua(SET, vec!["a", "1"]), acks).await })
+        })
+        .collect();
+    let data = bench.data.clone();
+    let reading = tokio::spawn(async move { data.read(cmd("PING")).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    bench.primary.send_replace(None);
+    reading.await.unwrap().unwrap_err();
+    server.thaw();
+    let begun = Instant::now();
+    bench.publish(2).await;
+    bench.get("a").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // They are made in the next term, and want for a replica alone.
+    for call in calls {
+        let fault = call.await.unwrap().unwrap_err().to_string();
+        assert!(fault.contains("not confirmed"), "{fault}");
+    }
+}
+
 #[tokio::test]
 async fn another_server_at_the_same_address_is_doubted_and_not_read() {
     let mut server = RedisServer::start();
