@@ -159,6 +159,8 @@ class Checks:
         shown = "~{keyward}:* &{keyward}:* +@read +@write +@scripting +@connection +@pubsub +info"
         for path in (REPOSITORY / "docs/fleet.md", DEPLOY / "make-secrets"):
             assert f"{shown} +time" in path.read_text(), path
+            # Without its rights, Redis leaves out transactions when it replays its file.
+            assert "user default off ~* &* +@all" in path.read_text(), path
 
     def validate(self, text):
         """keyward's own judgement, with the mounts below a folder and keys that it has made."""
