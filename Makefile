@@ -118,6 +118,7 @@ tools:
 	command -v nft >/dev/null || needed="$$needed nftables"
 	command -v systemd-analyze >/dev/null || needed="$$needed systemd"
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || needed="$$needed ca-certificates"
+	command -v promtool >/dev/null || needed="$$needed prometheus"
 	if [ -n "$$needed" ]; then
 	    $(install)
 	    if ! compiles; then
@@ -178,7 +179,7 @@ black-box:
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
 	    grpc_calls websocket_calls credential_clients failing_servers sidecar rolling_restart image \
-	    systemd_unit kubernetes_manifests example_apps; do
+	    systemd_unit kubernetes_manifests example_apps observability; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 	wait $$thinking

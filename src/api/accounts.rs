@@ -12,6 +12,7 @@ use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
 use super::tickets;
 use crate::domain::{Email, FullName, NewPassword, Password, Record, Username};
+use crate::telemetry::configured::CallKind;
 use crate::tokens::accounts::command::KEY_NAME_MAX_CHARS;
 use crate::tokens::accounts::{
     AccountCommand, AccountError, AccountOutcome, KeyCommand, Registration,
@@ -46,6 +47,18 @@ impl Face for Accounts {
             REGISTER | LOGIN => CredentialNeed::None,
             TICKETS => CredentialNeed::Key,
             _ => CredentialNeed::Session,
+        }
+    }
+
+    fn call_kind(&self, method: &Method, path: &str) -> CallKind {
+        match (method, path) {
+            (&Method::POST, REGISTER) => CallKind::Register,
+            (&Method::POST, LOGIN) => CallKind::Login,
+            (&Method::POST, KEYS) => CallKind::Issue,
+            (&Method::GET, KEYS) => CallKind::List,
+            (&Method::DELETE, KEY) => CallKind::Revoke,
+            (&Method::POST, TICKETS) => CallKind::Ticket,
+            _ => CallKind::Other,
         }
     }
 

@@ -15,6 +15,7 @@ use super::operation::{Operation, Success};
 use super::schema::{self, Schema};
 use super::tickets;
 use crate::domain::{KeyLimits, RawToken, Record};
+use crate::telemetry::configured::CallKind;
 use crate::tokens::command::{Command, CommandOutcome};
 use crate::wire::json;
 
@@ -30,6 +31,17 @@ const PAGE: &str = "/api/doc/raw/token-management-user-jwt";
 impl Face for AgentTokens {
     fn paths(&self) -> &'static [(&'static str, &'static str)] {
         &[(ME, "GET, HEAD, POST, DELETE"), (GET_OR_CREATE, "POST"), (TICKETS, "POST")]
+    }
+
+    fn call_kind(&self, method: &Method, path: &str) -> CallKind {
+        match (method, path) {
+            (&Method::GET, ME) => CallKind::Show,
+            (&Method::POST, ME) => CallKind::Rotate,
+            (&Method::DELETE, ME) => CallKind::Revoke,
+            (&Method::POST, GET_OR_CREATE) => CallKind::Ensure,
+            (&Method::POST, TICKETS) => CallKind::Ticket,
+            _ => CallKind::Other,
+        }
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {

@@ -11,6 +11,7 @@ use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
 use super::tickets;
 use crate::domain::{Record, Timestamp};
+use crate::telemetry::configured::CallKind;
 use crate::tokens::command::{Command, CommandOutcome, LIFETIME_MAX_MINUTES, NAME_MAX_CHARS};
 
 /// The contract.
@@ -45,6 +46,17 @@ impl Face for AllowlistJwt {
             (REVOKE_ALL, "POST"),
             (TICKETS, "POST"),
         ]
+    }
+
+    fn call_kind(&self, method: &Method, path: &str) -> CallKind {
+        match (method, path) {
+            (&Method::POST, ISSUE) => CallKind::Issue,
+            (&Method::GET, TOKENS) => CallKind::List,
+            (&Method::POST, REVOKE | REVOKE_ONE) => CallKind::Revoke,
+            (&Method::POST, REVOKE_ALL) => CallKind::RevokeAll,
+            (&Method::POST, TICKETS) => CallKind::Ticket,
+            _ => CallKind::Other,
+        }
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {

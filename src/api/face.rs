@@ -9,6 +9,7 @@ use super::face_error::FaceError;
 use super::operation::Operation;
 use super::schema::Schema;
 use crate::domain::{Timestamp, TokenId, hex};
+use crate::telemetry::configured::CallKind;
 use crate::tokens::command::{Command, CommandOutcome};
 use crate::wire::json;
 
@@ -30,6 +31,9 @@ pub trait Face: Send + Sync {
     fn credential(&self, path: &str) -> CredentialNeed {
         if path == TICKETS { CredentialNeed::Key } else { CredentialNeed::Own }
     }
+
+    /// What a call asks for, as the metrics call it. `path` is one of [`paths`](Self::paths).
+    fn call_kind(&self, method: &Method, path: &str) -> CallKind;
 
     /// The command that a call asks for. Its caller is authenticated and its mount checked already.
     ///

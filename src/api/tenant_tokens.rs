@@ -19,6 +19,7 @@ use super::operation::{Operation, Parameter, Success};
 use super::schema::{self, Schema};
 use super::tickets;
 use crate::domain::{DateFault, KeyLimits, Record, Timestamp};
+use crate::telemetry::configured::CallKind;
 use crate::tokens::command::{Command, CommandOutcome, TENANT_NAME_MAX_CHARS};
 use crate::wire::json;
 
@@ -32,6 +33,16 @@ const TOKEN: &str = "/{tenant_id}/tokens/{token_id}";
 impl Face for TenantTokens {
     fn paths(&self) -> &'static [(&'static str, &'static str)] {
         &[(TOKENS, "GET, HEAD, POST"), (TOKEN, "DELETE"), (TICKETS, "POST")]
+    }
+
+    fn call_kind(&self, method: &Method, path: &str) -> CallKind {
+        match (method, path) {
+            (&Method::POST, TOKENS) => CallKind::Issue,
+            (&Method::GET, TOKENS) => CallKind::List,
+            (&Method::DELETE, TOKEN) => CallKind::Revoke,
+            (&Method::POST, TICKETS) => CallKind::Ticket,
+            _ => CallKind::Other,
+        }
     }
 
     fn decode(&self, call: &Call<'_>) -> Result<Command, FaceError> {

@@ -78,7 +78,7 @@ async fn alone(
     let plan = plan.map_err(|words| fault("route", words))?;
     issuers.replace(prepared);
     keys_have_come(&set).await;
-    let shared = Shared::new(parts.services(), None, plan);
+    let shared = Shared::new(parts.services(), None, plan, 0);
     shared.load.bound(config.limits.requests);
     Ok(Arc::new(shared))
 }

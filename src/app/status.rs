@@ -12,8 +12,9 @@ use crate::admin::{Component, NotReady, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
+use crate::telemetry::gauges::Gauges;
 use crate::telemetry::histogram::Histogram;
-use crate::telemetry::metrics::{Gauges, WorkerCounters, render};
+use crate::telemetry::metrics::WorkerCounters;
 use crate::tls::Watcher;
 use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
@@ -181,6 +182,6 @@ impl Status for OwnStatus {
             upstreams: self.shared.upstream_states().iter().map(|state| state.gauges()).collect(),
             fleet: self.link.as_ref().map(|link| link.gauges(cache.lease())),
         };
-        render(self.counters.iter().map(AsRef::as_ref), &gauges)
+        self.shared.metrics(self.counters.iter().map(AsRef::as_ref), &gauges)
     }
 }

@@ -17,6 +17,7 @@
 //! | `route` | a request's path, a line feed and its query |
 //! | `opaque_token` | a credential |
 //! | `signed_token` | a credential; or a JWT's header, a line feed and its claims, to be signed |
+//! | `trace_context` | as `fields`: which trace a request says it belongs to |
 //! | `config` | a configuration |
 
 mod config;
@@ -34,6 +35,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod trace_context;
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -57,5 +59,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "route", run: route::run },
     Target { name: "opaque_token", run: tokens::opaque },
     Target { name: "signed_token", run: tokens::signed },
+    Target { name: "trace_context", run: trace_context::run },
     Target { name: "config", run: config::run },
 ];

@@ -253,6 +253,11 @@ fn no_signed_token_is_forged_or_spelled_in_two_ways() {
 }
 
 #[test]
+fn a_trace_puts_its_own_members_into_the_log_and_nothing_else() {
+    run("trace_context", 20_000);
+}
+
+#[test]
 fn a_configuration_is_read_whole_or_refused_with_its_faults_in_place() {
     run("config", 5_000);
 }

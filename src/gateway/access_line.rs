@@ -49,6 +49,9 @@ impl Exchange {
             line.push_str(r#","upstream_us":"#);
             line.push_str(number.format(micros(took)));
         }
+        if let Some(trace) = &self.trace {
+            line.push_str(trace);
+        }
         if let Some(admitted) = &self.admitted {
             line.push_str(&admitted.log_members);
         }

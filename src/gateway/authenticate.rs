@@ -43,7 +43,8 @@ pub(super) async fn caller(
     let admitted = match &route.credentials {
         None => {
             let (token, field) = presented(&head.headers, source)?;
-            admit(local, exchange, token, field).await?
+            let admitted = admit(local, exchange, token, field).await;
+            admitted.inspect_err(|refusal| note_refused(local, token, refusal))?
         }
         // Boxed, as most routes have none, and every connection reserves memory for the futures of
         // its requests.
@@ -73,10 +74,29 @@ async fn admit_from(
     let (client, chain) = (&exchange.client, exchange.chain.as_deref());
     places.judge_page(presented.field, head, upgrade.is_some(), client, chain)?;
     exchange.credential_field = presented.field;
-    if presented.field == CredentialField::Ticket {
-        return redeem(local, exchange, &presented.token).await;
-    }
-    admit(local, exchange, &presented.token, presented.field).await
+    let token = &presented.token;
+    let admitted = if presented.field == CredentialField::Ticket {
+        redeem(local, exchange, token).await
+    } else {
+        admit(local, exchange, token, presented.field).await
+    };
+    admitted.inspect_err(|refusal| note_refused(local, token, refusal))
+}
+
+/// Counts a credential that was refused, as one of the token API or issuer that it says it is of,
+/// as far as that is known.
+#[cold]
+pub(super) fn note_refused(local: &Local, token: &[u8], refusal: &Refusal) {
+    let issuer = match refusal {
+        Refusal::BadCredential(Refused::Outside(refused)) => refused.issuer.as_deref(),
+        Refusal::KeysMissing(unavailable) => Some(&*unavailable.issuer),
+        _ => None,
+    };
+    let of = match local.plan.opaque.form_of(token) {
+        CredentialForm::Opaque(api) => Some(&*api.token_api),
+        CredentialForm::Signed => issuer,
+    };
+    local.counters.credential(of.unwrap_or_default()).refused.count(refusal.reason());
 }
 
 /// Uses a ticket up, and admits the holder of the token that it was made for.
@@ -99,7 +119,7 @@ async fn redeem(
     // Taken before the record is read: a later revocation breaks it.
     let fence = authenticator.cache().fence(&digest);
     let caller = passed(authenticator.check_record(digest, now).await?)?;
-    let admitted = Rc::new(Admitted::new(caller, &local.plan.identity));
+    let admitted = admitted(local, caller);
     let shown = Shown::Ticket { redeemed_at: now.wall };
     Ok(admit_known(&gateway, exchange, shown, admitted, fence))
 }
@@ -175,7 +195,7 @@ pub(super) async fn admit(
         fence = authenticator.cache().fence(&known_by);
         caller = passed(Box::pin(check(gateway, local, form, token, known_by, now)).await?)?;
     }
-    let admitted = Rc::new(Admitted::new(caller, &local.plan.identity));
+    let admitted = admitted(local, caller);
     if is_hit {
         gateway.remembered.borrow_mut().remember(fence, &admitted);
     }
@@ -221,6 +241,11 @@ fn passed(verdict: Verdict) -> Result<Caller, Refusal> {
     }
 }
 
+fn admitted(local: &Local, caller: Caller) -> Rc<Admitted> {
+    let checks = local.counters.credential(caller.token.token_api());
+    Rc::new(Admitted::new(caller, &local.plan.identity, checks))
+}
+
 fn admit_known(
     gateway: &WorkerGateway,
     exchange: &mut Exchange,
@@ -228,6 +253,7 @@ fn admit_known(
     admitted: Rc<Admitted>,
     fence: Fence,
 ) -> Rc<Admitted> {
+    admitted.checks.accepted.add(1);
     let now = exchange.now.wall;
     if !gateway.is_silent && admitted.caller.token.note_use(now) {
         gateway.note_use(admitted.caller.digest, now);

@@ -76,7 +76,6 @@ pub(super) async fn permitted<'a>(
 ) -> Result<Permit<'a>, Refusal> {
     let plan = &local.plan;
     let route = plan.route(at)?;
-    exchange.route = Some(at);
     if plan.raw_paths == RawPaths::Used
         && let Some(spelling) = head.extensions.get::<Spelling>()
         && route.is_raw()

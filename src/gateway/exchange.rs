@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
@@ -19,10 +19,12 @@ use super::cors_policy::CorsFields;
 use super::credential::CredentialField;
 use super::gate::is_grpc;
 use super::limit_state::LimitState;
+use super::trace_context;
 use super::worker::{Local, WorkerGateway};
 use crate::domain::Moment;
 use crate::limits::UnderWay;
 use crate::telemetry::Reason;
+use crate::telemetry::histogram::Took;
 use crate::tokens::clock;
 
 /// One exchange. It leaves one line in the access log and one count in the metrics when it is
@@ -48,6 +50,8 @@ pub(super) struct Exchange {
     pub(super) is_head: bool,
     /// Whether a refusal is one of gRPC.
     pub(super) is_grpc: bool,
+    /// The trace that the request says it belongs to, as members of a JSON log line.
+    pub(super) trace: Option<Box<str>>,
     /// The route, by its place in the plan.
     pub(super) route: Option<usize>,
     /// What is put on the answer, of whatever kind, where a policy says what pages of other origins
@@ -104,6 +108,7 @@ impl Exchange {
             target: None,
             is_head: false,
             is_grpc: false,
+            trace: None,
             route: None,
             cors: None,
             limits: None,
@@ -125,6 +130,13 @@ impl Exchange {
         self.is_grpc = is_grpc(head);
         self.chain = ForwardedChain::read(&self.client, &head.headers).map(Box::new);
         self.is_head = head.method == Method::HEAD;
+    }
+
+    /// The trace that the request says it belongs to is known from now on, if it is to be logged.
+    pub(super) fn note_trace(&mut self, headers: &HeaderMap) {
+        if self.gateway.logs_json() {
+            self.trace = trace_context::log_members(headers);
+        }
     }
 
     /// The limit of its route that ended it, in words.
@@ -171,10 +183,16 @@ impl Drop for Exchange {
             }
         };
         let counters = &self.gateway.counters;
+        let counted = Took::new(took);
         counters.requests.count(status);
-        counters.durations.observe(took);
+        counters.durations.observe(counted);
+        let of_route = self.local.counters.route(self.route);
+        if let Some(of_route) = of_route {
+            of_route.count(status, counted);
+        }
         if let Some((reason, _)) = &self.refusal {
             counters.refusals.count(*reason);
+            of_route.into_iter().for_each(|of_route| of_route.count_refusal(*reason));
         }
         let refused_because = self.refusal.as_ref().and_then(|(_, cause)| cause.as_deref());
         // A response that was handed over to its end has none.

@@ -138,6 +138,7 @@ async fn follow(
             explanation.decision = Decision::Answered;
         }
         Destination::Route(at) => {
+            exchange.route = Some(at);
             let route = plan.route(at)?;
             let mut explained = explained(plan, route);
             explained.limits.extend(exchange.gateway.shared.load.most().map(|most| {

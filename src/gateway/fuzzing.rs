@@ -19,6 +19,7 @@ use super::identity_headers::{IdentityNames, IdentityRules};
 use super::redirect::Redirect;
 use super::refusal::Refusal;
 use super::spelling::RawPaths;
+use super::trace_context;
 use crate::tokens::opaque::OpaqueApis;
 use crate::wire::fields::FoldedNames;
 
@@ -127,6 +128,11 @@ impl Gateway {
         let said = ForwardedChain::read(client, headers).and_then(|chain| chain.client_address());
         said.or(client.origin.address.ip())
     }
+}
+
+/// The trace of a request, as members of a JSON log line.
+pub(crate) fn trace_members(headers: &HeaderMap) -> Option<Box<str>> {
+    trace_context::log_members(headers)
 }
 
 /// Whether a route that asks for this value of a parameter is meant by a request with this query;

@@ -18,6 +18,7 @@ use hyper::ext::Protocol;
 use super::head_fault::HeadFault;
 use super::refusal::Refusal;
 use super::spelling::{RawPaths, Spelling, has_empty_segments};
+use super::trace_context::TRACEPARENT;
 use crate::wire::authority::{self, host_in};
 use crate::wire::fields::{FoldedNames, HopByHop, lists};
 use crate::wire::path;
@@ -49,6 +50,8 @@ pub(crate) struct Passed {
     pub(crate) has_ours: bool,
     pub(crate) has_length: bool,
     pub(crate) expects: bool,
+    /// It says which trace it belongs to.
+    pub(crate) has_trace: bool,
 }
 
 /// How a client asks for WebSocket.
@@ -161,7 +164,10 @@ fn look(
                 passed.hops.note(name);
             }
             _ if passed.hops.note(name) => seen.has_upgrade |= *name == header::UPGRADE,
-            _ => passed.has_ours |= ours.matches(name.as_str()),
+            length => {
+                passed.has_trace |= length == TRACEPARENT.len() && name.as_str() == TRACEPARENT;
+                passed.has_ours |= ours.matches(name.as_str());
+            }
         }
     }
     if framings > 1 { Err(HeadFault::Framing) } else { Ok(seen) }

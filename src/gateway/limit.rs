@@ -30,12 +30,10 @@ use crate::wire::retry_after::SHORTLY;
 /// What a request as it comes asks of the limits of its route, by its address alone.
 pub(super) fn arrived<'p>(
     limits: &'p PlanLimits,
-    exchange: &mut Exchange,
+    exchange: &Exchange,
     at: usize,
 ) -> Vec<Question<'p>> {
     let Some(group) = limits.of_route(at) else { return Vec::new() };
-    // The access log names the route that refuses.
-    exchange.route = Some(at);
     let address = exchange.client_address();
     let by_address = group.rates.iter().filter(|own| own.rate.settings().scope == Scope::Address);
     by_address.map(|own| own.asked(CounterKey::address(own.rate.id(), address))).collect()

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::admitted::Admitted;
-use super::authenticate::admit;
+use super::authenticate::{admit, note_refused};
 use super::body_source::BodySource;
 use super::connection::PeerAddress;
 use super::control::{Control, Phase};
@@ -95,9 +95,14 @@ pub(super) async fn call(
 ) -> Result<Response<BodySource>, Refusal> {
     let call = TokenApiCall::new(&local.plan, at, &head)?;
     let answered = answer(local, exchange, &call, &head, body).await;
-    Ok(answered.unwrap_or_else(|refusal| {
+    let response = answered.unwrap_or_else(|refusal| {
         respond::face_refused(exchange, &refusal, call.refused(&refusal))
-    }))
+    });
+    if let Some(counters) = local.counters.token_api(at.token_api) {
+        let kind = call.token_api.face.call_kind(call.asked(), call.path);
+        counters.count(kind, response.status().as_u16());
+    }
+    Ok(response)
 }
 
 async fn answer(
@@ -183,7 +188,8 @@ pub(super) async fn permitted(
         return Ok(None);
     }
     let (token, field) = presented(&head.headers, call.credential_source())?;
-    let admitted = admit(local, exchange, token, field).await?;
+    let admitted = admit(local, exchange, token, field).await;
+    let admitted = admitted.inspect_err(|refusal| note_refused(local, token, refusal))?;
     let (caller, name) = (&admitted.caller, &token_api.name);
     let of = caller.token.token_api();
     let is_key = caller.token.power() == Power::Full && of == name;

@@ -56,6 +56,7 @@ mod overload;
 mod own_answer;
 mod paths;
 mod plan;
+mod plan_counters;
 mod presets;
 mod public_address;
 mod redirect;
@@ -70,6 +71,7 @@ mod route_limits;
 mod route_table;
 mod route_target;
 mod spelling;
+mod trace_context;
 mod upgrades;
 mod upstream_path;
 mod worker;
@@ -157,9 +159,15 @@ pub async fn run(
         Ok(passed) => {
             exchange.target = head.uri.path_and_query().cloned();
             exchange.method = Some(head.method.clone());
+            if passed.has_trace {
+                exchange.note_trace(&head.headers);
+            }
             answer(&local, &mut exchange, passed, head, body).await
         }
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            exchange.note_trace(&head.headers);
+            Err(refusal)
+        }
     };
     let response = answered.unwrap_or_else(|refusal| respond::refused(&mut exchange, &refusal));
     Ok(respond::finish(exchange, response))
@@ -223,6 +231,7 @@ async fn answer(
             Box::pin(manage::call(local, exchange, at, head, body)).await
         }
         Destination::Route(at) => {
+            exchange.route = Some(at);
             overload::enter(exchange)?;
             if let Some(limits) = &plan.limits {
                 let asked = limit::arrived(limits, exchange, at);

@@ -29,6 +29,7 @@ use super::upstream_path::PathRules;
 use crate::api::openapi::{self, Mounted};
 use crate::api::{Document, Face};
 use crate::limits::{FleetCounters, LimitSettings};
+use crate::telemetry::configured::PlanSeries;
 use crate::tokens::accounts::AccountTerms;
 use crate::tokens::clock;
 use crate::tokens::command::Minting;
@@ -256,6 +257,8 @@ pub struct Plan {
     pub(super) documents: Vec<Document>,
     /// The routes that take a key from `X-API-Key`, by their place.
     takes_api_key_field: Vec<bool>,
+    /// What is counted apart for each thing that it names; nothing yet, unless it is in force.
+    pub(super) series: PlanSeries,
 }
 
 impl Plan {
@@ -359,6 +362,7 @@ impl Plan {
             opaque,
             documents,
             takes_api_key_field,
+            series: PlanSeries::default(),
         })
     }
 

@@ -11,14 +11,17 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::control::{Control, Ending, Holder, Shown};
 use super::line_buffer::LineBuffer;
 use super::plan::Plan;
+use super::plan_counters::{self, PlanCounters};
 use super::remembered::Remembered;
 use super::request_id::RequestIds;
 use crate::domain::{Timestamp, TokenDigest};
 use crate::limits::FleetCounters;
 use crate::limits::Load;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::configured::PlanSeries;
+use crate::telemetry::gauges::Gauges;
 use crate::telemetry::log::LogFormat;
-use crate::telemetry::metrics::WorkerCounters;
+use crate::telemetry::metrics::{WorkerCounters, render};
 use crate::tokens::accounts::AccountsService;
 use crate::tokens::authenticator::Authenticator;
 use crate::tokens::clock;
@@ -46,6 +49,8 @@ pub struct Shared {
     pub load: Arc<Load>,
     plan: ArcSwap<Plan>,
     generation: AtomicU64,
+    /// How many workers there are.
+    workers: usize,
     /// The counters of limits that the fleet shares; none: this instance counts alone.
     fleet_counters: Option<Arc<FleetCounters>>,
 }
@@ -67,14 +72,20 @@ pub struct Services {
 }
 
 impl Shared {
-    /// With the first plan. `access_log`: where lines go; none: nowhere.
+    /// With the first plan, for so many workers. `access_log`: where lines go; none: nowhere.
     #[must_use]
-    pub fn new(services: Services, access_log: Option<AccessLog>, mut plan: Plan) -> Self {
+    pub fn new(
+        services: Services,
+        access_log: Option<AccessLog>,
+        mut plan: Plan,
+        workers: usize,
+    ) -> Self {
         let Services { authenticator, service, accounts, tickets, store, fleet_counters } =
             services;
         if let Some(fleet) = &fleet_counters {
             plan.share(fleet);
         }
+        plan.series = plan_counters::series(&plan, workers, &PlanSeries::default());
         Self {
             authenticator,
             service,
@@ -85,6 +96,7 @@ impl Shared {
             load: Arc::default(),
             plan: ArcSwap::from_pointee(plan),
             generation: AtomicU64::new(0),
+            workers,
             fleet_counters,
         }
     }
@@ -101,13 +113,30 @@ impl Shared {
         self.plan.load().upstream_states.iter().filter_map(ArcSwapOption::load_full).collect()
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// All metrics: of these workers, and of the plan that is in force.
+    pub fn metrics<'a>(
+        &self,
+        workers: impl Iterator<Item = &'a WorkerCounters> + Clone,
+        gauges: &Gauges,
+    ) -> String {
+        render(workers, gauges, &self.plan.load().series)
+    }
+
     /// Puts another plan in force, with what is known of its names: every request that begins after
     /// this sees it.
     pub fn replace_plan(&self, mut plan: Plan, answers: &Answers) {
         if let Some(fleet) = &self.fleet_counters {
             plan.share(fleet);
         }
-        plan.inherit(&self.plan.load(), answers);
+        let before = self.plan.load();
+        plan.inherit(&before, answers);
+        plan.series = plan_counters::series(&plan, self.workers, &before.series);
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -126,6 +155,8 @@ pub struct WorkerGateway {
     pub(super) shared: Arc<Shared>,
     /// Its counters, which only it writes.
     pub counters: Arc<WorkerCounters>,
+    /// Its place among the workers; `None`: its counters are in no metric.
+    number: Option<usize>,
     pub(super) ids: RequestIds,
     pub(super) remembered: RefCell<Remembered>,
     local: RefCell<Rc<Local>>,
@@ -143,19 +174,22 @@ pub(super) struct Local {
     generation: u64,
     pub(super) plan: Arc<Plan>,
     pub(super) upstreams: Vec<Rc<Upstream>>,
+    pub(super) counters: PlanCounters,
 }
 
 /// More uses than this are not noted within a second: memory is bounded.
 const MOST_USES: usize = 100_000;
 
 impl WorkerGateway {
-    /// A worker that has not served yet.
+    /// A worker that has not served yet. `number`: its place among the workers; `None`: what it
+    /// counts is in no metric.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, counters: Arc<WorkerCounters>) -> Self {
-        let local = Local::of(&shared, &[]);
+    pub fn new(shared: Arc<Shared>, counters: Arc<WorkerCounters>, number: Option<usize>) -> Self {
+        let local = Local::of(&shared, &[], number);
         Self {
             shared,
             counters,
+            number,
             ids: RequestIds::new(),
             remembered: RefCell::new(Remembered::new()),
             local: RefCell::new(Rc::new(local)),
@@ -169,7 +203,7 @@ impl WorkerGateway {
 
     /// A gateway that only judges: it leaves no trace, and its counters are not in the metrics.
     pub(super) fn silent(shared: Arc<Shared>) -> Self {
-        let mut gateway = Self::new(shared, Arc::default());
+        let mut gateway = Self::new(shared, Arc::default(), None);
         gateway.is_silent = true;
         gateway
     }
@@ -181,7 +215,7 @@ impl WorkerGateway {
         if local.generation == generation {
             return local;
         }
-        let renewed = Rc::new(Local::of(&self.shared, &local.upstreams));
+        let renewed = Rc::new(Local::of(&self.shared, &local.upstreams, self.number));
         for upstream in &local.upstreams {
             if !renewed.upstreams.iter().any(|kept| Rc::ptr_eq(kept, upstream)) {
                 upstream.retire(&renewed.upstreams);
@@ -319,6 +353,12 @@ impl WorkerGateway {
         }
     }
 
+    /// Whether its exchanges leave lines that have all that is known.
+    pub(super) fn logs_json(&self) -> bool {
+        let access_log = self.shared.access_log.as_ref().filter(|_| !self.is_silent);
+        access_log.is_some_and(|log| log.format() == LogFormat::Json)
+    }
+
     /// Adds a line; `write` adds what follows the time.
     pub(super) fn log_line(&self, at: Timestamp, write: impl FnOnce(&mut String, bool)) {
         let Some(access_log) = self.shared.access_log.as_ref().filter(|_| !self.is_silent) else {
@@ -341,7 +381,7 @@ impl Drop for WorkerGateway {
 
 impl Local {
     /// Keeps the pools of upstreams that are as they were.
-    fn of(shared: &Shared, before: &[Rc<Upstream>]) -> Self {
+    fn of(shared: &Shared, before: &[Rc<Upstream>], worker: Option<usize>) -> Self {
         let generation = shared.generation.load(Ordering::Acquire);
         let plan = shared.plan.load_full();
         let upstreams = plan
@@ -355,6 +395,7 @@ impl Local {
                 same.map_or_else(new, Rc::clone)
             })
             .collect();
-        Self { generation, plan, upstreams }
+        let counters = PlanCounters::of_worker(&plan.series, worker);
+        Self { generation, plan, upstreams, counters }
     }
 }

@@ -26,11 +26,9 @@ use crate::telemetry::metrics::WorkerCounters;
 use crate::upstream::SWEEP_EVERY;
 use crate::wire::deadline::TICK;
 
-/// How many workers there are, and where.
+/// Where workers are, and what they serve by.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerPoolSettings {
-    /// How many, at least 1.
-    pub workers: usize,
     /// Whether each stays on a core of its own.
     pub pin: bool,
     /// For each connection.
@@ -61,7 +59,7 @@ enum Message {
 }
 
 impl WorkerPool {
-    /// Starts the workers.
+    /// Starts the workers: as many as `shared` is for.
     ///
     /// # Errors
     ///
@@ -70,7 +68,7 @@ impl WorkerPool {
         let cores = cores();
         let connection = Arc::new(ArcSwap::from_pointee(settings.connection));
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
-        for number in 0..settings.workers.max(1) {
+        for number in 0..shared.workers() {
             let (sender, messages) = unbounded_channel();
             let connections = Arc::<AtomicUsize>::default();
             let counters = Arc::<WorkerCounters>::default();
@@ -92,7 +90,7 @@ impl WorkerPool {
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        let gateway = WorkerGateway::new(shared, counters);
+                        let gateway = WorkerGateway::new(shared, counters, Some(number));
                         let worker = Rc::new(Worker::new(gateway, connection));
                         runtime.block_on(work(worker, connections, messages));
                     }

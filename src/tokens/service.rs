@@ -16,7 +16,7 @@ use super::store::{AuthorizedBy, Issue, IssueMode, Listed, OnRemove, Removal, St
 use super::verified::{Caller, Power};
 use crate::domain::access::may_revoke;
 use crate::domain::{KeyLimits, RawToken, Record, RecordKind, Timestamp, TokenDigest, TokenId};
-use crate::telemetry::histogram::Histogram;
+use crate::telemetry::histogram::{Histogram, Took};
 
 #[cfg(test)]
 mod tests;
@@ -115,7 +115,7 @@ impl TokenService {
     ) -> Result<T, StoreError> {
         let begun = clock::uptime();
         let removal = self.parts.change(removal, tell).await?;
-        self.revocations.observe_shared(clock::uptime().since(begun));
+        self.revocations.observe_shared(Took::new(clock::uptime().since(begun)));
         Ok(removal)
     }
 }

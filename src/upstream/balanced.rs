@@ -18,6 +18,7 @@ use super::pool::{Channel, NotOpened, Pool, Right};
 use super::queue::NoPlace;
 use super::retry::{MOST_ATTEMPTS, Repeat, RetryBudget};
 use super::{Balancing, Call, Endpoint, Policy, Purpose, Reply, RequestBody, UpstreamError};
+use crate::telemetry::counter::Counter;
 
 /// The endpoints of one upstream, of one worker.
 pub(super) struct Balanced {
@@ -57,6 +58,8 @@ struct Member {
     is_draining: bool,
     /// After a failed connection, others are asked first until then; 0: it does not rest.
     rests_until_ms: Cell<u64>,
+    /// Requests that were sent to it by this worker.
+    requests: Arc<Counter>,
 }
 
 /// How long an endpoint that refused a connection is asked last.
@@ -102,12 +105,14 @@ impl Balanced {
     /// `before`: of the same upstream, whose connections to endpoints that stay are kept.
     pub(super) fn new(state: Arc<UpstreamState>, before: Option<&Self>) -> Self {
         let (settings, balancing) = (state.settings(), state.balancing());
+        let predecessor = before;
         let before = before.filter(|before| before.state.settings().connects_like(settings));
         let endpoints = settings.endpoints.iter().zip(&state.endpoints).enumerate();
         let members: Vec<_> = endpoints
             .map(|(at, (endpoint, known))| {
                 let share = balancing.shares.get(at);
                 let kept = before.and_then(|before| before.member_of(endpoint));
+                let counted = predecessor.and_then(|before| before.counted_in(known));
                 Member {
                     pool: match kept {
                         Some(member) => Rc::clone(&member.pool),
@@ -118,6 +123,7 @@ impl Balanced {
                     weight: share.map_or(1, |share| share.weight.max(1)),
                     is_draining: share.is_some_and(|share| share.is_draining),
                     rests_until_ms: Cell::new(kept.map_or(0, |kept| kept.rests_until_ms.get())),
+                    requests: counted.map_or_else(|| known.count_requests(), Arc::clone),
                 }
             })
             .collect();
@@ -142,6 +148,12 @@ impl Balanced {
 
     fn member_of(&self, endpoint: &Endpoint) -> Option<&Member> {
         self.members.iter().find(|member| member.pool.endpoint() == endpoint)
+    }
+
+    /// Where requests to the endpoint of this state are counted.
+    fn counted_in(&self, known: &Arc<EndpointState>) -> Option<&Arc<Counter>> {
+        let member = self.members.iter().find(|member| Arc::ptr_eq(&member.state, known))?;
+        Some(&member.requests)
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -205,6 +217,7 @@ impl Balanced {
                 },
             };
             attempts += 1;
+            member.requests.add(1);
             let may_go_on = attempts < MOST_ATTEMPTS;
             let repeat = if may_go_on { Repeat::of(&request, purpose) } else { None };
             let (was_idle, is_shared) = (channel.was_idle(), channel.is_shared());

@@ -24,7 +24,8 @@ use super::dns::Unresolved;
 use super::queue::Queue;
 use super::settings::Ejection;
 use super::{Answers, Balancing, Endpoint, EndpointAddress, UpstreamSettings};
-use crate::telemetry::metrics::{EndpointGauges, UpstreamGauges};
+use crate::telemetry::counter::Counter;
+use crate::telemetry::gauges::{EndpointGauges, UpstreamGauges};
 
 /// The time, in milliseconds since this was first called.
 #[expect(clippy::disallowed_methods, reason = "the place where the time of endpoints is read")]
@@ -67,7 +68,19 @@ pub(super) struct EndpointState {
     /// Connections, where they are counted.
     pub(super) connections: AtomicU32,
     ejections: AtomicU64,
+    /// Requests that it failed.
+    failed: AtomicU64,
+    /// Requests that were sent to it.
+    requests: Mutex<SentRequests>,
     checks: Checks,
+}
+
+/// The requests that were sent to an endpoint, by worker.
+#[derive(Debug, Default)]
+struct SentRequests {
+    counters: Vec<Arc<Counter>>,
+    /// Of workers that count no more.
+    others: u64,
 }
 
 /// Written by the one thread that checks.
@@ -94,8 +107,33 @@ impl EndpointState {
             in_flight: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            requests: Mutex::default(),
             checks: Checks::default(),
         }
+    }
+
+    /// The counter of the requests of one more worker, which alone writes it.
+    pub(super) fn count_requests(&self) -> Arc<Counter> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let SentRequests { counters, others } = &mut *requests;
+        counters.retain(|counter| {
+            let is_used = Arc::strong_count(counter) > 1;
+            if !is_used {
+                *others = others.wrapping_add(counter.value());
+            }
+            is_used
+        });
+        let counter = Arc::<Counter>::default();
+        counters.push(Arc::clone(&counter));
+        counter
+    }
+
+    /// How many requests were sent to it.
+    fn requests(&self) -> u64 {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = requests.counters.iter().map(|counter| counter.value());
+        counted.fold(requests.others, u64::wrapping_add)
     }
 
     /// Whether it is in, with its whole share, without a look at the clock.
@@ -306,7 +344,11 @@ impl UpstreamState {
     /// put out.
     pub(super) fn note_failure(&self, at: usize, now_ms: u64) {
         let ejection = &self.balancing.ejection;
-        let Some(state) = self.endpoints.get(at).filter(|_| ejection.failures > 0) else { return };
+        let Some(state) = self.endpoints.get(at) else { return };
+        state.failed.fetch_add(1, Ordering::Relaxed);
+        if ejection.failures == 0 {
+            return;
+        }
         if state.is_ejected(now_ms) {
             return;
         }
@@ -441,6 +483,8 @@ impl UpstreamState {
             is_up: !state.is_unwell.load(Ordering::Relaxed) && !state.is_ejected(now),
             is_ejected: state.is_ejected(now),
             ejections: state.ejections.load(Ordering::Relaxed),
+            requests: state.requests(),
+            failed: state.failed.load(Ordering::Relaxed),
             connections: has_limit.then(|| state.connections.load(Ordering::Relaxed)),
         };
         UpstreamGauges {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use keyward::domain::RawToken;
 use keyward::gateway::{IdentityNames, Preset};
 use keyward::telemetry::Reason;
-use keyward::telemetry::metrics::{FleetGauges, Gauges, IssuerGauges, UpstreamGauges, render};
+use keyward::telemetry::configured::PlanSeries;
+use keyward::telemetry::gauges::{FleetGauges, Gauges, IssuerGauges, UpstreamGauges};
+use keyward::telemetry::metrics::render;
 use keyward::tokens::keyring::SecretBytes;
 use keyward::tokens::opaque::{Alphabet, OpaqueFormat, OpaqueTokens};
 
@@ -19,7 +21,7 @@ fn every_metric_is_in_the_list_and_every_one_there_exists() {
     let (issuers, fleet) = (vec![IssuerGauges::default()], Some(FleetGauges::default()));
     let upstreams = vec![UpstreamGauges::default()];
     let gauges = Gauges { issuers, upstreams, fleet, ..Gauges::default() };
-    let text = render(std::iter::empty(), &gauges);
+    let text = render(std::iter::empty(), &gauges, &PlanSeries::default());
     let known = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let items = items(OPERATION, "Scrape metrics");
     let shown: BTreeSet<_> = items.iter().flat_map(|item| subjects(item)).collect();

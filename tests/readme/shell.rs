@@ -212,8 +212,10 @@ fn the_first_configuration_works_by_copy_and_paste_and_prints_what_is_shown() {
     let found: BTreeSet<_> = log.lines().flat_map(keys).collect();
     let found: BTreeSet<_> = found.iter().map(String::as_str).collect();
     assert_eq!(found.difference(&known).collect::<Vec<_>>(), [] as [&&str; 0], "not in the page");
-    // Of tunnels, and of what broke off.
-    let rare = BTreeSet::from(["bytes_received", "cause", "complete"]);
+    // Of tunnels, of what broke off, and of requests that belong to a trace.
+    let traced = ["trace_id", "span_id", "tracestate"];
+    let rare: BTreeSet<_> =
+        ["bytes_received", "cause", "complete"].into_iter().chain(traced).collect();
     let absent: BTreeSet<_> = known.difference(&found).copied().collect();
     assert!(absent.is_subset(&rare), "in the page, and not in the log: {absent:?}");
 }

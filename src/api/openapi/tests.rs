@@ -5,6 +5,7 @@ use crate::api::accounts::Accounts;
 use crate::api::agent_tokens::AgentTokens;
 use crate::api::allowlist_jwt::AllowlistJwt;
 use crate::api::tenant_tokens::TenantTokens;
+use crate::telemetry::configured::CallKind;
 
 const FACES: [&dyn Face; 4] = [&AllowlistJwt, &TenantTokens, &AgentTokens, &Accounts];
 
@@ -48,6 +49,7 @@ fn every_call_of_every_face_is_described_and_no_other() {
         assert_eq!(described, known);
         for call in face.describe() {
             assert!(!face.allowed(call.path).is_empty(), "{}", call.path);
+            assert_ne!(face.call_kind(&call.method, call.path), CallKind::Other, "{}", call.id);
             let named: Vec<_> = mount_parameters(call.path).collect();
             assert_eq!(
                 call.parameters.iter().map(|parameter| parameter.name).collect::<Vec<_>>(),

@@ -163,12 +163,12 @@ impl Process {
                 return Err(fault("log.access", assemble::access_log_fault(&config, &error)).into());
             }
         };
-        let shared = Arc::new(Shared::new(parts.services(), access_log, plan));
+        let workers = workers(config.server.workers);
+        let shared = Arc::new(Shared::new(parts.services(), access_log, plan, workers));
         shared.replace_addresses(&names.replace(&config.dns, &name_set));
 
         let started = WorkerPool::start(
             WorkerPoolSettings {
-                workers: workers(config.server.workers),
                 pin: config.server.pin,
                 connection: assemble::connection_settings(&config),
             },

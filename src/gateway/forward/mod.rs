@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long the upstream takes")]
 
 mod body;
+mod counted;
 pub(super) mod request;
 mod response;
 mod tunnel;
@@ -35,6 +36,8 @@ use crate::tokens::clock;
 use crate::upstream::{Call, HashBy, Purpose, RequestBody, StreamedBody, Upstream, key_of};
 use crate::wire::deadline::Deadline;
 
+use counted::CountedCall;
+
 pub(super) use body::ClientBody;
 pub(super) use response::strip_trailers;
 pub use tunnel::carry;
@@ -49,8 +52,9 @@ pub(super) async fn forward(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let upstream = permit.route().target.upstream().and_then(|at| local.upstreams.get(at));
-    let upstream = upstream.ok_or(Refusal::Internal("an upstream is not in its plan"))?;
+    let no_upstream = || Refusal::Internal("an upstream is not in its plan");
+    let at = permit.route().target.upstream().ok_or_else(no_upstream)?;
+    let upstream = local.upstreams.get(at).ok_or_else(no_upstream)?;
     let limits = &permit.route().limits;
     limits.check_length(body.size_hint().lower())?;
     let is_head = exchange.is_head;
@@ -85,6 +89,7 @@ pub(super) async fn forward(
     control.enter_for(Phase::Exchange, first.filter(|_| !upstream.has_queue()));
     let begin = || control.set_or_lift(first);
     let purpose = if switch.is_some() { Purpose::Switch } else { Purpose::Response };
+    let counted = CountedCall::begin(local.counters.upstream(at));
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
@@ -99,23 +104,28 @@ pub(super) async fn forward(
         }
         outcome
     };
-    exchange.upstream_took = Some(sent.elapsed());
+    let took = sent.elapsed();
+    exchange.upstream_took = Some(took);
     let reply = match outcome {
-        Some(Ok(reply)) => reply,
+        Some(Ok(reply)) => {
+            counted.answered(reply.head.status.as_u16(), took);
+            reply
+        }
         // A request that broke off on the client's side broke the exchange on the other.
         Some(Err(fault)) => {
-            return Err(match control.upload.get() {
+            return Err(counted.failed(match control.upload.get() {
                 Upload::Broken => Refusal::BodyBroken,
                 Upload::TooLarge => limits.too_large(),
                 _ => Refusal::Upstream(fault),
-            });
+            }));
         }
         None => {
             let upload = control.upload.get();
             let is_whole_over = control.deadline.is_bound_over();
             let (awaits_client, is_sent) = (upload == Upload::Awaited, upload == Upload::Over);
             let times = control.times.get();
-            return Err(limits.no_head_in_time(&times, is_whole_over, awaits_client, is_sent));
+            let refusal = limits.no_head_in_time(&times, is_whole_over, awaits_client, is_sent);
+            return Err(counted.failed(refusal));
         }
     };
     if reply.head.status == StatusCode::SWITCHING_PROTOCOLS {

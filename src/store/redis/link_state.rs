@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::telemetry::metrics::FleetGauges;
+use crate::telemetry::gauges::FleetGauges;
 use crate::tokens::clock;
 use crate::tokens::lease::Lease;
 
@@ -29,6 +29,7 @@ impl LinkState {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FleetGauges {
             lease_left: lease.left(clock::uptime()),
+            lease: lease.terms().span,
             bound: lease.bound(),
             links: read(&self.terms),
             drops: read(&self.drops),

@@ -50,11 +50,13 @@ pub struct OutsideRefusal {
     pub fault: OutsideFault,
     /// What was found, and what is expected.
     pub(super) detail: Option<Box<str>>,
+    /// The name of the issuer that the token says it is of, if it is configured.
+    pub issuer: Option<Arc<str>>,
 }
 
 impl OutsideFault {
     pub(super) fn with(self, detail: String) -> OutsideRefusal {
-        OutsideRefusal { fault: self, detail: Some(detail.into()) }
+        OutsideRefusal { fault: self, detail: Some(detail.into()), issuer: None }
     }
 }
 
@@ -69,7 +71,7 @@ impl fmt::Display for OutsideRefusal {
 
 impl From<OutsideFault> for OutsideRefusal {
     fn from(fault: OutsideFault) -> Self {
-        Self { fault, detail: None }
+        Self { fault, detail: None, issuer: None }
     }
 }
 

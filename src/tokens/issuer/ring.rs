@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::jwk::{KeySet, Selection};
 use crate::domain::OutsideAlgorithm;
-use crate::telemetry::metrics::IssuerGauges;
+use crate::telemetry::gauges::IssuerGauges;
 
 /// How often a fetch may begin because a token names a missing key: it bounds what a flood of such
 /// tokens costs the issuer.

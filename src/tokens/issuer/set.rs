@@ -16,7 +16,7 @@ use super::ring::{KeyRing, RingHealth};
 use super::settings::IssuerSettings;
 use super::{compact, ring};
 use crate::domain::{Moment, TENANT, TokenDigest};
-use crate::telemetry::metrics::IssuerGauges;
+use crate::telemetry::gauges::IssuerGauges;
 use crate::tokens::cache::{DigestTable, digest_table};
 use crate::tokens::keyring::{CredentialSort, Peppers};
 
@@ -223,7 +223,8 @@ impl IssuerSet {
                 Ok(OutsideVerdict::Passed(outside))
             }
             Judgement::Refused(refusal) | Judgement::KeyMissing(refusal) => {
-                Ok(OutsideVerdict::Refused(refusal))
+                let issuer = Some(Arc::clone(issuer.name()));
+                Ok(OutsideVerdict::Refused(OutsideRefusal { issuer, ..refusal }))
             }
             Judgement::Unavailable => Err(issuer.unavailable(ring::now())),
         }
