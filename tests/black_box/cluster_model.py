@@ -230,7 +230,7 @@ class Cluster:
             for key in ("initContainers", "containers")
             for container in template["spec"].get(key, [])
             for one in container.get("ports", [])
-            if one["name"] == asked["targetPort"]
+            if asked["targetPort"] in (one["name"], one["containerPort"])
         )
         with contextlib.ExitStack() as stack:
             if local != str(target):

@@ -53,7 +53,7 @@ class Tools:
         """What the program answers."""
         return subprocess.run(
             [self.room / name, *map(str, arguments)],
-            env=self.environment, cwd=place, capture_output=True, text=True, timeout=60,
+            env=self.environment, cwd=place, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
     def kustomize(self, folder):

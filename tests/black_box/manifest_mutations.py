@@ -172,6 +172,7 @@ SIDECAR = [
     ("all ports", at(N, "app", "spec.ingress.0", {}), "others can connect to its port 3000"),
     ("app's port open", at(N, "app", "spec.ingress.0.ports", [{"port": 8080}, {"port": 3000}]),
      "others can connect to its port 3000"),
+    ("named port", at(S, "app", "spec.ports.0.targetPort", "http"), "before 1.32"),
     ("only one", at(D, "app", "spec.replicas", 1), "fewer than two"),
     ("one embedded", config('kind = "redis"', 'kind = "embedded"'), "one instance"),
 ]  # fmt: skip

@@ -85,6 +85,15 @@ class Keyward:
         found = self.deployed.named("ConfigMap", volume["configMap"]["name"])
         return found and found["data"].get(below)
 
+    def targets(self, service, port=None):
+        """The names of the ports that a Service leads to, by all of its ports or by one."""
+        numbers = {number: name for name, number in self.ports.items()}
+        return [
+            numbers.get(one["targetPort"], one["targetPort"])
+            for one in service["spec"]["ports"]
+            if port in (None, one["name"])
+        ]
+
     def upstreams(self):
         """Hosts with their ports."""
         endpoints = [one for each in self.config["upstream"] for one in each["endpoints"]]
@@ -192,14 +201,12 @@ def probed(deployed, keyward):
 def served(deployed, keyward):
     services = [s for s in deployed.of("Service") if s["spec"].get("selector")]
     mine = [s for s in services if selects({"matchLabels": s["spec"]["selector"]}, keyward.labels)]
-    targets = {s["metadata"]["name"]: [p["targetPort"] for p in s["spec"]["ports"]] for s in mine}
-    if ["http"] not in targets.values():
-        yield "no Service leads to its port http alone"
-    if ["admin"] not in targets.values():
-        yield "no Service leads to its port admin alone"
-    for service in mine:
+    leads = [keyward.targets(service) for service in mine]
+    for name in ("http", "admin"):
+        if [name] not in leads:
+            yield f"no Service leads to its port {name} alone"
+    for service, ports in zip(mine, leads):
         name = service["metadata"]["name"]
-        ports = [one["targetPort"] for one in service["spec"]["ports"]]
         if "admin" in ports:
             if service["spec"].get("clusterIP") != "None" or len(ports) > 1:
                 yield f"Service {name} may become public, with the port admin"
@@ -268,11 +275,7 @@ def watched(deployed, keyward):
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint.get("path") != "/metrics":
                 yield f"{name} does not ask /metrics"
-            targets = [
-                port["targetPort"] for s in found for port in s["spec"]["ports"]
-                if port["name"] == endpoint["port"]
-            ]  # fmt: skip
-            if targets != ["admin"]:
+            if [keyward.targets(one, endpoint["port"]) for one in found] != [["admin"]]:
                 yield f"{name} does not lead to the port admin"
 
 
@@ -346,8 +349,12 @@ def leads_somewhere(deployed, service):
     if len(found) != 1:
         yield f"it leads to {len(found)} workloads"
     for pod in found:
-        containers = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
-        names = [one["name"] for c in containers for one in c.get("ports", [])]
-        for port in service["spec"]["ports"]:
-            if port["targetPort"] not in names:
-                yield f"its pods have no port {port['targetPort']}"
+        sidecars = [one for c in pod["spec"].get("initContainers", []) for one in c["ports"]]
+        mains = [one for c in pod["spec"]["containers"] for one in c.get("ports", [])]
+        known = [one["containerPort"] for one in sidecars + mains]
+        known += [one["name"] for one in mains]
+        for target in (one["targetPort"] for one in service["spec"]["ports"]):
+            if target in [one["name"] for one in sidecars]:
+                yield f"it names the port {target} of a sidecar: Kubernetes before 1.32 finds none"
+            elif target not in known:
+                yield f"its pods have no port {target}"

@@ -72,8 +72,10 @@ class Run:
         said = self.keyward_says(keyward, "validate")
         words = said.stdout + said.stderr
         assert "can be read" not in words and "can be written" not in words, words
-        # It refuses what is not safe in a Redis, and says what is odd.
-        self.keyward_says(keyward, "store", "check")
+        # Of the Redis it says what could lose records: here that the network is trusted, no more.
+        checked = json.loads(self.keyward_says(keyward, "store", "check", "--json").stdout)
+        odd = [one["subject"] for one in checked if one["severity"] != "fine"]
+        assert odd == ["TLS"], checked
         # A configuration that is not there yet is judged beside the one that is in force.
         text = keyward.execute("/bin/cat", keyward.spec["args"][1]).stdout
         for given, good in ((text, True), (text + "[servers]\n", False)):
