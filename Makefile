@@ -179,7 +179,7 @@ black-box:
 	trap 'kill $$thinking 2>/dev/null || true' EXIT
 	for test in seeds openapi walk_through browser_calls tls_checks clients servers go_calls \
 	    grpc_calls websocket_calls credential_clients failing_servers sidecar rolling_restart image \
-	    systemd_unit kubernetes_manifests example_apps observability; do
+	    systemd_unit kubernetes_manifests example_apps observability compose; do
 	    "$$room/venv/bin/python" "tests/black_box/$$test.py" "$$built/debug/keyward"
 	done
 	wait $$thinking

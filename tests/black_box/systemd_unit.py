@@ -146,12 +146,6 @@ class Service:
         self.sandbox = Sandbox(self.service, room, USER, binds)
         self.output = room / "output"
 
-    def argv(self):
-        """Of ExecStart=, the program as systemd finds it."""
-        program, *words = dict(self.service)["ExecStart"].split()
-        assert program == "keyward"
-        return [INSTALLED, *words]
-
     def __enter__(self):
         listening = []
         for key, address in settings(SOCKET, "Socket"):
@@ -166,10 +160,10 @@ class Service:
             # The unit's is too long to be waited for.
             "WATCHDOG_USEC": "1000000",
         }
+        command = dict(self.service)["ExecStart"].split()
+        sockets = [one.fileno() for one in listening]
         with open(self.output, "ab") as output:
-            self.process = self.sandbox.start(
-                self.argv(), output, [one.fileno() for one in listening], environment
-            )
+            self.process = self.sandbox.start(command, output, sockets, environment)
         for one in listening:
             one.close()
         self.pids = [self.process.pid]

@@ -21,6 +21,8 @@ import sys
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 ENOSYS, EAFNOSUPPORT = 38, 97
+# What systemd gives to services.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Debian's: that of a virtual environment may lie where the sandbox does not lead.
 PYTHON = "/usr/bin/python3"
 # By platform.machine(): how the kernel names the architecture (linux/audit.h).
@@ -175,7 +177,8 @@ def enter(encoded, sockets, argv):
     program = Filter(len(code) // 8, code)
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
         sys.exit(f"no filter: {os.strerror(ctypes.get_errno())}")
-    os.execv(argv[0], argv)
+    # By its name alone, as systemd does, where the unit names no path.
+    os.execvp(argv[0], argv)
 
 
 class Sandbox:
@@ -263,7 +266,7 @@ class Sandbox:
         command = ["unshare", "--mount", "--ipc", "bash", "-euc", self.script(argv, sockets)]
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=sockets,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **dict(environment)},
+            env={"PATH": PATH, **dict(environment)},
         )
 
 
