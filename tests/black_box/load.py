@@ -66,7 +66,7 @@ class Load:
         self.port, self.instances, self.sign_in = port, instances, sign_in
         self.lock, self.is_over = threading.Lock(), threading.Event()
         self.requests, self.judged, self.faults, self.revoked = [], 0, [], []
-        self.tokens, self.threads = [], []
+        self.tokens, self.threads, self.windows = [], [], []
 
     def note(self, request):
         with self.lock:
@@ -162,24 +162,28 @@ class Load:
             begin, self.judged = self.judged, len(self.requests)
             return self.requests[begin:]
 
-    def nothing_failed(self):
-        failed = [one for one in self.taken() if not one.is_good()]
-        assert not failed, f"{len(failed)} failed: {failed[:5]}"
-
-    def only_failed_within(self, killed, named, end):
-        """Between these moments requests may fail that need the store: with 503 and Retry-After."""
+    def judge(self, window=None):
+        """No request has failed since the last time, but between the first and the last moment of a
+        window, and then with 503 and Retry-After, and only what needs the store. The moment between
+        is that at which another master was named. What of it is over afterwards is judged later.
+        """
+        if window is not None:
+            self.windows.append(window)
         failed = [one for one in self.taken() if not one.is_good()]
         for one in failed:
             # A repeated revocation of one that was made finds nothing.
             is_gone = one.kind == "revoke" and one.status == 404
             is_said = one.status == 503 and "Retry-After" in one.fields
-            assert one.kind != "public" and (is_said or is_gone), one
-            assert one.ended >= killed and one.began <= end, f"{one}, {killed:.2f} to {end:.2f}"
-        if failed:
-            first, last = min(one.began for one in failed), max(one.ended for one in failed)
+            assert one.kind != "public" and (is_said or is_gone), f"{one}, {self.windows}"
+            assert any(
+                one.ended >= begin and one.began <= end for begin, _, end in self.windows
+            ), f"{one}, {self.windows}"
+        if window is not None:
+            begin, named, _ = window
+            last = max((one.ended for one in failed), default=begin)
             print(
-                f"    another master was named after {named - killed:.1f} s; "
-                f"{len(failed)} requests failed, of {first - killed:.1f} s to {last - killed:.1f} s",
+                f"    another master was named after {named - begin:.1f} s; {len(failed)} requests "
+                f"failed in {last - begin:.1f} s",
                 flush=True,
             )
 

@@ -1,6 +1,6 @@
 """Two instances of keyward behind HAProxy, on Redis under sentinels, under load: they are restarted
-one after the other, the master of Redis is killed, they are restarted and handed over. No request
-fails but while Redis has no master, and what is revoked opens nothing.
+one after the other, the master of Redis is killed, they are restarted, the next master hangs, they
+are handed over. No request fails but while Redis has no master, and what is revoked opens nothing.
 
 usage: rolling_restart.py KEYWARD [WORD …]
 
@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from running_keyward import ISSUER, PATIENCE, SECRET, access_token, free_port
 from running_redis import MASTER, Replicated
 from running_servers import await_port, folder, nginx, run, running, stop, until
 
+FLEET = pathlib.Path(__file__).parents[2] / "docs/fleet.md"
 # How long it takes an instance to use another master, once the sentinels name it, as docs/fleet.md
 # says; and what a busy machine may add.
 USED_WITHIN, LATE = 3, 3
@@ -43,7 +45,7 @@ class Instance:
             [server]
             workers = 1
             pin = false
-            shutdown_delay = "2500ms"
+            shutdown_delay = "2s"
             [[listener]]
             address = "127.0.0.1:{self.port}"
             [admin]
@@ -132,19 +134,22 @@ class Instance:
 
     def take_over(self):
         """Another process takes over, which was started beside this one."""
-        new = self.spawn("--take-over")
-        old, self.process = self.process, new
-        self.older.append(old)
-        assert old.wait(PATIENCE) == 0, self.last_words()
-        self.until_ready()
+        self.older.append(self.process)
+        self.process = self.spawn("--take-over")
+        until(f"{self.name} to be taken over", lambda: self.process_id() == self.process.pid)
 
     def replace_itself(self):
         """It starts another process itself, which takes over."""
         old = self.process
         old.send_signal(signal.SIGUSR2)
-        assert old.wait(PATIENCE) == 0, self.last_words()
-        until(f"{self.name} to be ready", self.is_ready)
+        self.older.append(old)
+        until(f"{self.name} to be taken over", lambda: self.process_id() != old.pid)
         self.process = Orphan(self.process_id(), old.pid)
+
+    def older_end(self):
+        """Those that were taken over from finish what they have, and end."""
+        for old in self.older:
+            assert old.wait(PATIENCE) == 0, self.last_words()
 
     def process_id(self):
         """What the process that has the admin socket says of itself."""
@@ -191,19 +196,18 @@ class Orphan:
 
 
 class Balancer:
-    """HAProxy, which asks /readyz, and repeats no request. Where no instance is ready, it asks them
-    all the same: what keyward then says is better than what it could say itself.
-    """
+    """HAProxy as docs/fleet.md has it, but that it asks /readyz more often. It repeats nothing."""
 
     def __init__(self, room, instances):
         self.port, self.stats = free_port(), free_port()
-        checked = "".join(
-            f"server {one.name} 127.0.0.1:{one.port} check port {one.admin}\n" for one in instances
-        )
-        unchecked = "".join(
-            f"server {one.name}-unready 127.0.0.1:{one.port} backup\n" for one in instances
-        )
-        self.configuration = room / "haproxy.cfg"
+        backend = re.search(r"```text\n(backend keyward\n.*?)```", FLEET.read_text(), re.DOTALL)[1]
+        for number, one in enumerate(instances, 1):
+            stated, port = f"10.0.0.{number}:8080", f"127.0.0.1:{one.port}"
+            backend = backend.replace(
+                f"{stated} check port 9090", f"{port} check port {one.admin}"
+            )
+            backend = backend.replace(stated, port)
+        assert "10.0.0." not in backend and " inter 1s " in backend, backend
         text = f"""
             global
                 nbthread 1
@@ -216,19 +220,13 @@ class Balancer:
             frontend clients
                 bind 127.0.0.1:{self.port}
                 default_backend keyward
-            backend keyward
-                balance roundrobin
-                option httpchk GET /readyz
-                default-server inter 200ms fall 2 rise 2
-                {checked}
-                option allbackups
-                {unchecked}
             frontend stats
                 bind 127.0.0.1:{self.stats}
                 stats enable
                 stats uri /
         """
-        self.configuration.write_text(text.rstrip() + "\n")
+        self.configuration = room / "haproxy.cfg"
+        self.configuration.write_text(text + "\n" + backend.replace(" inter 1s ", " inter 200ms "))
         self.command = ["haproxy", "-db", "-f", self.configuration]
 
     def is_up(self, name):
@@ -257,7 +255,29 @@ class Checks:
             change(one)
             self.balancer.until_up(self.instances)
         self.load.goes_on()
-        self.load.nothing_failed()
+        self.load.judge()
+
+    def without_master(self, lose):
+        """The master is lost, and another one comes into use. Requests may fail meanwhile, within
+        the time that docs/fleet.md states.
+        """
+        master = self.redis.master()
+        others = {server.port for server in self.redis.servers if server is not master}
+        lost = time.monotonic()
+        lose(master)
+        until(
+            "the sentinels to name another",
+            lambda: (named := self.redis.named()) and named <= others,
+            60,
+        )
+        named = time.monotonic()
+        for one in self.instances:
+            until(f"{one.name} to be ready", one.is_ready)
+        until("the stated time to be over", lambda: time.monotonic() > named + USED_WITHIN)
+        self.balancer.until_up(self.instances)
+        self.load.goes_on()
+        self.load.judge((lost, named, named + USED_WITHIN + LATE))
+        return master
 
     def restarts(self):
         """Two instances are restarted in turn, and no request fails."""
@@ -265,26 +285,21 @@ class Checks:
 
     def failover(self):
         """The master of Redis is killed: until another one is in use, requests with a token get 503
-        with Retry-After, those without one their answer, and afterwards none fails. That is so
-        within the time that docs/fleet.md states.
+        with Retry-After, those without one their answer, and afterwards none fails.
         """
-        master = self.redis.master()
-        killed = time.monotonic()
-        master.kill()
-        others = {server.port for server in self.redis.servers if server is not master}
-        until("the sentinels to name another", lambda: self.redis.named() <= others, 60)
-        named = time.monotonic()
-        for one in self.instances:
-            until(f"{one.name} to be ready", one.is_ready)
-        self.balancer.until_up(self.instances)
-        end = named + USED_WITHIN + LATE
-        until("the stated time to be over", lambda: time.monotonic() > end)
-        self.load.goes_on()
-        self.load.only_failed_within(killed, named, end)
+        self.without_master(lambda master: master.kill()).start()
 
     def restarts_afterwards(self):
-        """Two instances are restarted in turn after that, and no request fails."""
+        """Two instances are restarted in turn after that, while the old master comes back."""
         self.rolling(Instance.restart)
+
+    def frozen(self):
+        """The master hangs, and comes back when there is another one: the same holds, and it is not
+        believed.
+        """
+        until("the replicas to follow", lambda: self.redis.following(self.redis.master()) == 2, 60)
+        hung = self.without_master(lambda master: master.process.send_signal(signal.SIGSTOP))
+        hung.process.send_signal(signal.SIGCONT)
 
     def hand_overs(self):
         """One instance is taken over by another process, the other one replaces itself, and no
@@ -292,6 +307,10 @@ class Checks:
         """
         changes = iter([Instance.take_over, Instance.replace_itself])
         self.rolling(lambda one: next(changes)(one))
+        for one in self.instances:
+            one.older_end()
+        self.load.goes_on()
+        self.load.judge()
 
     def revocations(self):
         """Of the tokens that were revoked meanwhile none opens anything, and all others do."""
@@ -302,7 +321,7 @@ class Checks:
                 assert one.status_with(token) == 401, one.name
             for token in self.load.tokens:
                 assert one.status_with(token) == 200, one.name
-        self.load.nothing_failed()
+        self.load.judge()
         print(f"    {self.load.summary()}", flush=True)
 
     def last_words(self):
@@ -336,6 +355,7 @@ def main():
                 checks.restarts,
                 checks.failover,
                 checks.restarts_afterwards,
+                checks.frozen,
                 checks.hand_overs,
                 checks.revocations,
             ],

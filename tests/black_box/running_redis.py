@@ -3,6 +3,7 @@ redis-cli.
 """
 
 import pathlib
+import signal
 import subprocess
 
 from running_keyward import free_port
@@ -23,11 +24,13 @@ class Server:
         configuration = self.room / "redis.conf"
         configuration.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.room}\n{lines}\n")
         kind = ["--sentinel"] if is_sentinel else []
+        self.command = ["redis-server", str(configuration), *kind]
+        self.start()
+
+    def start(self):
         log = self.room / "log"
-        with open(log, "wb") as output:
-            self.process = subprocess.Popen(
-                ["redis-server", str(configuration), *kind], stdout=output, stderr=output
-            )
+        with open(log, "ab") as output:
+            self.process = subprocess.Popen(self.command, stdout=output, stderr=output)
         try:
             await_port(self.port, self.process, log)
         except BaseException:
@@ -46,6 +49,7 @@ class Server:
 
     def end(self):
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
             stop(self.process)
 
 
