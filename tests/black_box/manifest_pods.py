@@ -126,7 +126,7 @@ class Container:
 
     def make_root(self, hosts):
         root = self.root
-        root.mkdir()
+        root.mkdir(exist_ok=True)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", root)
         for name in ("usr", "etc", "proc", "dev", "opt/bin", "run", "tmp"):
             (root / name).mkdir(parents=True)
@@ -189,9 +189,18 @@ class Container:
         # Not by its parent: a process that has become another user ends no more with that.
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
+        self.end()
+
+    def end(self):
         self.process.wait(PATIENCE)
         # What is still mounted is the machine's.
         run("umount", "--recursive", "--lazy", self.root)
+
+    def restart(self, hosts):
+        """As the kubelet does it, with the same volumes."""
+        self.signal()
+        self.end()
+        self.start(hosts)
 
     def first_process(self):
         """Its id, as it is seen from here."""

@@ -57,9 +57,11 @@ class Run:
                     keyward.await_probe(probe)
                 self.is_judged_well(keyward)
                 self.has_no_way_past(redis)
-                self.serves(keyward)
+                kept, revoked = self.serves(keyward)
                 if self.name == "sidecar":
                     self.ends_in_order(keyward)
+                else:
+                    self.outlasts_a_restart(keyward, redis, kept, revoked)
 
     def keyward_says(self, keyward, *arguments):
         answer = keyward.execute("keyward", "-c", keyward.spec["args"][1], *arguments)
@@ -105,14 +107,14 @@ class Run:
             assert pods.ask(3000, "/")[0] is None, "the app is reached past keyward"
             assert pods.ask(3000, "/", address="127.0.0.1")[0] == 200
         identity = ["--sub", "u-1", "--username", "alice", "--organization", "acme"]
-        made = self.keyward_says(
-            keyward, "bootstrap", "create", "--token-api", "keys", *identity, "--role", "user"
-        )
-        base = "/keys/acme/alice/auth"
-        body = b'{"name": "laptop", "expires_in_minutes": 60}'
-        status, _, answer = pods.ask(http, f"{base}/issue-token", "POST", made.stdout.strip(), body)
-        assert status == 200, answer
-        token = json.loads(answer)["data"]["token"]
+        create = ["bootstrap", "create", "--token-api", "keys", "--mints", "2", *identity]
+        bootstrap = self.keyward_says(keyward, *create, "--role", "user").stdout.strip()
+        base, tokens = "/keys/acme/alice/auth", []
+        for body in (b'{"name": "laptop"}', b'{"name": "phone", "expires_in_minutes": 60}'):
+            status, _, answer = pods.ask(http, f"{base}/issue-token", "POST", bootstrap, body)
+            assert status == 200, answer
+            tokens.append(json.loads(answer)["data"]["token"])
+        kept, token = tokens
         status, _, shown = pods.ask(http, "/orders", token=token)
         assert status == 200 and shown.startswith("GET /orders\n"), (status, shown)
         lines = shown.lower().splitlines()
@@ -122,6 +124,15 @@ class Run:
         status, _, answer = pods.ask(http, f"{base}/revoke", "POST", token)
         assert status == 200 and json.loads(answer)["data"]["status"] == "revoked", answer
         assert pods.ask(http, "/orders", token=token)[0] == 401
+        return kept, token
+
+    def outlasts_a_restart(self, keyward, redis, kept, revoked):
+        """Redis replays its file with what its users may do: no token and no revocation is lost."""
+        redis.restart(self.hosts)
+        redis.await_probe("readinessProbe")
+        keyward.await_probe("readinessProbe")
+        assert pods.ask(8080, "/orders", token=kept)[0] == 200, "a restart of Redis lost a token"
+        assert pods.ask(8080, "/orders", token=revoked)[0] == 401, "... or a revocation"
 
     def ends_in_order(self, keyward):
         """Upon its hook it is not ready, and serves on; then it ends by itself, in time."""
