@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 use hyper::ext::Protocol;
 
+use super::credential::X_API_KEY;
 use super::head_fault::HeadFault;
 use super::refusal::Refusal;
 use super::spelling::{RawPaths, Spelling, has_empty_segments};
@@ -48,6 +49,8 @@ pub(crate) struct Passed {
     pub(crate) hops: HopByHop,
     /// It has fields that only keyward may set.
     pub(crate) has_ours: bool,
+    /// It has `X-API-Key`.
+    pub(crate) has_api_key: bool,
     pub(crate) has_length: bool,
     pub(crate) expects: bool,
     /// It says which trace it belongs to.
@@ -144,6 +147,10 @@ fn look(
                     return Err(HeadFault::Expectation);
                 }
                 passed.expects = true;
+            }
+            9 if *name == X_API_KEY => {
+                passed.has_api_key = true;
+                passed.has_ours |= ours.matches(name.as_str());
             }
             14 if *name == header::CONTENT_LENGTH => {
                 // Digits and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
@@ -314,8 +321,11 @@ const fn is_query_byte(byte: u8) -> bool {
 
 /// HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
 fn join_cookies(head: &mut Parts) {
+    if head.version != Version::HTTP_2 {
+        return;
+    }
     let cookies = head.headers.get_all(header::COOKIE);
-    if head.version != Version::HTTP_2 || cookies.iter().nth(1).is_none() {
+    if cookies.iter().nth(1).is_none() {
         return;
     }
     let pieces: Vec<_> = cookies.iter().map(HeaderValue::as_bytes).collect();

@@ -90,11 +90,11 @@ pub(super) async fn call(
     local: &Local,
     exchange: &mut Exchange,
     at: &TokenApiPath,
-    head: Parts,
+    head: &Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
-    let call = TokenApiCall::new(&local.plan, at, &head)?;
-    let answered = answer(local, exchange, &call, &head, body).await;
+    let call = TokenApiCall::new(&local.plan, at, head)?;
+    let answered = answer(local, exchange, &call, head, body).await;
     let response = answered.unwrap_or_else(|refusal| {
         respond::face_refused(exchange, &refusal, call.refused(&refusal))
     });

@@ -162,7 +162,7 @@ pub async fn run(
             if passed.has_trace {
                 exchange.note_trace(&head.headers);
             }
-            answer(&local, &mut exchange, passed, head, body).await
+            answer(&local, &mut exchange, passed, &mut head, body).await
         }
         Err(refusal) => {
             exchange.note_trace(&head.headers);
@@ -216,12 +216,12 @@ async fn answer(
     local: &Local,
     exchange: &mut Exchange,
     passed: Passed,
-    head: Parts,
+    head: &mut Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, exchange, &head.method, &head);
-    match cors::judge(plan, exchange, &head, found)? {
+    let found = route::find(plan, exchange, &head.method, head);
+    match cors::judge(plan, exchange, head, found)? {
         Destination::Preflight => Ok(respond::preflight(exchange)),
         Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),
         Destination::Own(OwnPath::Document(at)) => respond::document(plan, *at, &head.headers),
@@ -239,7 +239,7 @@ async fn answer(
                     Box::pin(limit::judge(exchange, asked)).await?;
                 }
             }
-            let permit = authorize::permitted(local, exchange, at, &head, passed).await?;
+            let permit = authorize::permitted(local, exchange, at, head, passed).await?;
             overload::share(exchange)?;
             if limit::is_limited(plan, exchange) {
                 let path = head.uri.path();
@@ -248,7 +248,7 @@ async fn answer(
                     Box::pin(limit::judge(exchange, asked)).await?;
                 }
             }
-            if let Some(answer) = own_answer::own_answer(exchange, &permit, &head) {
+            if let Some(answer) = own_answer::own_answer(exchange, &permit, head) {
                 return answer;
             }
             forward::forward(local, exchange, permit, passed, head, body).await

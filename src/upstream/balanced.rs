@@ -163,7 +163,7 @@ impl Balanced {
     /// See `Upstream::send`.
     pub(super) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         call: &Call<'_>,
     ) -> Result<Reply, UpstreamError> {
         let balancing = self.state.balancing();
@@ -219,7 +219,7 @@ impl Balanced {
             attempts += 1;
             member.requests.add(1);
             let may_go_on = attempts < MOST_ATTEMPTS;
-            let repeat = if may_go_on { Repeat::of(&request, purpose) } else { None };
+            let repeat = if may_go_on { Repeat::of(request, purpose) } else { None };
             let (was_idle, is_shared) = (channel.was_idle(), channel.is_shared());
             // Over HTTP/2 a body that breaks off looks like a reset.
             let broken = request.body().broken();
@@ -238,7 +238,7 @@ impl Balanced {
                     {
                         tried.push(at);
                         fallback = Some(reply);
-                        request = repeat.into_request();
+                        *request = repeat.into_request();
                         is_fresh = true;
                         continue;
                     }
@@ -250,32 +250,29 @@ impl Balanced {
             // does a shared one that takes no more requests, nor a body that breaks off.
             let is_blameless = failed.fault.is_bodys()
                 || broken.is_some_and(|broken| broken.get())
-                || if failed.unsent.is_some() {
-                    is_shared
-                } else {
-                    was_idle && failed.is_unanswered
-                };
+                || if failed.is_unsent { is_shared } else { was_idle && failed.is_unanswered };
             if !is_blameless {
                 place.failed();
             }
-            request = match (failed.unsent, repeat) {
-                (Some(unsent), _) if may_go_on => {
+            match repeat {
+                _ if failed.is_unsent && may_go_on => {
                     if !is_shared {
                         tried.push(at);
                     }
-                    unsent
                 }
-                (None, Some(repeat)) if is_shared && failed.is_unanswered && !has_repeated => {
-                    has_repeated = true;
-                    self.state.note_retry();
-                    repeat.into_request()
-                }
-                (None, Some(repeat)) if self.may_ask_another(at, &tried) => {
-                    tried.push(at);
-                    repeat.into_request()
+                Some(repeat) if !failed.is_unsent => {
+                    if is_shared && failed.is_unanswered && !has_repeated {
+                        has_repeated = true;
+                        self.state.note_retry();
+                    } else if self.may_ask_another(at, &tried) {
+                        tried.push(at);
+                    } else {
+                        return give_up(fallback, pool.broken(failed.fault));
+                    }
+                    *request = repeat.into_request();
                 }
                 _ => return give_up(fallback, pool.broken(failed.fault)),
-            };
+            }
             failure = Some(pool.broken(failed.fault));
             is_fresh = true;
         }

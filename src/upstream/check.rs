@@ -47,7 +47,7 @@ async fn ask(state: &UpstreamState, at: usize, check: &HealthCheck) -> Result<()
             headers.insert(header::HOST, host);
         }
         headers.insert(header::USER_AGENT, const { HeaderValue::from_static("keyward") });
-        let reply = pool.exchange(channel, request, Purpose::Response, &NoFields).await;
+        let reply = pool.exchange(channel, &mut request, Purpose::Response, &NoFields).await;
         reply.map(|reply| reply.head.status).map_err(|failed| failed.fault.to_string())
     };
     let answered = tokio::time::timeout(check.timeout, asked).await;

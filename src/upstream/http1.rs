@@ -57,8 +57,8 @@ impl Wire {
 /// An exchange came to nothing.
 pub(super) struct Failed {
     pub(super) fault: ExchangeFault,
-    /// The request, if nothing of it was sent.
-    pub(super) unsent: Option<Request<RequestBody>>,
+    /// Whether nothing of the request was sent. Then it is where it was.
+    pub(super) is_unsent: bool,
     /// Whether nothing at all has come back.
     pub(super) is_unanswered: bool,
 }
@@ -110,10 +110,11 @@ impl Http1 {
             && self.shared.is_between_requests()
     }
 
-    /// Sends a request with keyward's own fields and waits for the head of its response.
+    /// Sends a request with keyward's own fields and waits for the head of its response. The request
+    /// is taken; it comes back if nothing of it was sent.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         own: &dyn OwnFields,
     ) -> Result<Response<Incoming>, Failed> {
         self.shared.begin_request(|lines| {
@@ -124,7 +125,7 @@ impl Http1 {
                 lines.extend_from_slice(b"\r\n");
             });
         });
-        let mut sent = pin!(self.sender.try_send_request(request));
+        let mut sent = pin!(self.sender.try_send_request(std::mem::take(request)));
         let wire = &mut self.wire;
         let mut is_first = true;
         let outcome = std::future::poll_fn(|cx| {
@@ -145,18 +146,22 @@ impl Http1 {
             }
         })
         .await;
-        let (fault, unsent) = match outcome {
+        let (fault, is_unsent) = match outcome {
             Some(Ok(response)) => {
                 self.idle_limit = announced_limit(response.headers());
                 return Ok(response);
             }
             Some(Err(mut failed)) => {
                 let unsent = failed.take_message();
-                (failed.into_error().into(), unsent)
+                let is_unsent = unsent.is_some();
+                if let Some(unsent) = unsent {
+                    *request = unsent;
+                }
+                (failed.into_error().into(), is_unsent)
             }
-            None => (ExchangeFault::Closed, None),
+            None => (ExchangeFault::Closed, false),
         };
-        Err(Failed { fault, unsent, is_unanswered: !self.shared.has_received.get() })
+        Err(Failed { fault, is_unsent, is_unanswered: !self.shared.has_received.get() })
     }
 
     /// Polls a response's body, and the connection beneath it.

@@ -185,25 +185,29 @@ async fn drive(
 }
 
 impl Session {
-    /// Opens a stream for a request, and waits for the head of its response. Dropping it resets the
-    /// stream.
+    /// Opens a stream for a request, and waits for the head of its response. The request is taken; it
+    /// comes back if nothing of it was sent. Dropping this resets the stream.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Stream), Failed> {
         self.facts.open.set(self.facts.open.get() + 1);
         let stream = Stream(Rc::clone(&self.facts));
-        let (fault, unsent) = match self.sender.ready().await {
-            Ok(()) => match self.sender.try_send_request(request).await {
+        let (fault, is_unsent) = match self.sender.ready().await {
+            Ok(()) => match self.sender.try_send_request(std::mem::take(request)).await {
                 Ok(response) => return Ok((response, stream)),
                 Err(mut failed) => {
                     let unsent = failed.take_message();
-                    (failed.into_error(), unsent)
+                    let is_unsent = unsent.is_some();
+                    if let Some(unsent) = unsent {
+                        *request = unsent;
+                    }
+                    (failed.into_error(), is_unsent)
                 }
             },
-            Err(fault) => (fault, Some(request)),
+            Err(fault) => (fault, true),
         };
-        Err(Failed { fault: fault.into(), unsent, is_unanswered: true })
+        Err(Failed { fault: fault.into(), is_unsent, is_unanswered: true })
     }
 }
 

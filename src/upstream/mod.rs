@@ -115,8 +115,10 @@ impl<'a> Call<'a> {
 }
 
 /// What a request carries.
+#[derive(Default)]
 pub enum RequestBody {
     /// Nothing.
+    #[default]
     Empty,
     /// A body that comes in pieces.
     Streamed(StreamedBody),

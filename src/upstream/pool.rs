@@ -174,13 +174,13 @@ impl Pool {
     pub(super) async fn exchange(
         &self,
         channel: Channel,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         purpose: Purpose,
         own: &dyn OwnFields,
     ) -> Result<Reply, Failed> {
         match channel {
             Channel::Http1(mut connection) => {
-                http1::finish_head(&mut request, purpose);
+                http1::finish_head(request, purpose);
                 let upload_end = request.body().end();
                 match connection.exchange(request, own).await {
                     Ok(response) => {
@@ -201,18 +201,20 @@ impl Pool {
                 let host = request.headers().get(header::HOST).cloned();
                 let had_upload = request.body().end().is_some();
                 let is_tls = self.connector.endpoint().is_tls;
-                http2::finish_head(&mut request, host.as_ref(), is_tls, own);
+                http2::finish_head(request, host.as_ref(), is_tls, own);
                 match session.exchange(request).await {
                     Ok((response, _)) if response.headers().len() > self.limits.fields => {
                         let fault = ExchangeFault::TooManyFields;
-                        Err(Failed { fault, unsent: None, is_unanswered: false })
+                        Err(Failed { fault, is_unsent: false, is_unanswered: false })
                     }
                     Ok((response, stream)) => {
                         let (head, incoming) = response.into_parts();
                         Ok(Reply { head, body: ReplyBody::of_http2(incoming, stream, had_upload) })
                     }
-                    Err(mut failed) => {
-                        failed.unsent = failed.unsent.map(|unsent| as_it_came(unsent, host, own));
+                    Err(failed) => {
+                        if failed.is_unsent {
+                            undo(request, host, own);
+                        }
                         Err(failed)
                     }
                 }
@@ -233,12 +235,8 @@ impl Pool {
     }
 }
 
-/// A request that was made ready for HTTP/2, in the form in which it came.
-fn as_it_came(
-    mut request: Request<RequestBody>,
-    host: Option<HeaderValue>,
-    own: &dyn OwnFields,
-) -> Request<RequestBody> {
+/// Brings a request that was made ready for HTTP/2 back into the form in which it came.
+fn undo(request: &mut Request<RequestBody>, host: Option<HeaderValue>, own: &dyn OwnFields) {
     let headers = request.headers_mut();
     own.each(&mut |name, _| {
         headers.remove(name);
@@ -248,5 +246,4 @@ fn as_it_came(
     }
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
-    request
 }

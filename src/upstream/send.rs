@@ -89,7 +89,7 @@ impl Upstream {
     }
 
     /// Sends a request, with keyward's own fields beside the client's, and waits for the head of
-    /// its response.
+    /// its response. The request is taken.
     ///
     /// A request is sent a second time only if none of it was sent; or if it was sent on a
     /// connection that had served before or is shared, nothing at all came back, it is idempotent
@@ -106,7 +106,7 @@ impl Upstream {
     /// answer is no longer wanted.
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         call: &Call<'_>,
     ) -> Result<Reply, UpstreamError> {
         match &self.way {
@@ -150,7 +150,7 @@ impl Upstream {
 
 async fn send_to(
     pool: &Pool,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     call: &Call<'_>,
 ) -> Result<Reply, UpstreamError> {
     let purpose = call.purpose;
@@ -168,19 +168,19 @@ async fn send_to(
         };
         let is_shared = channel.is_shared() && attempts < MOST_ATTEMPTS;
         attempts += 1;
-        let repeat = if is_shared && !has_repeated { Repeat::of(&request, purpose) } else { None };
+        let repeat = if is_shared && !has_repeated { Repeat::of(request, purpose) } else { None };
         let failed = match pool.exchange(channel, request, purpose, call.own).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
-        request = match (failed.unsent, repeat) {
-            (Some(unsent), _) if is_shared => unsent,
-            (None, Some(repeat)) if failed.is_unanswered => {
+        match repeat {
+            _ if failed.is_unsent && is_shared => {}
+            Some(repeat) if !failed.is_unsent && failed.is_unanswered => {
                 has_repeated = true;
-                repeat.into_request()
+                *request = repeat.into_request();
             }
             _ => return Err(pool.broken(failed.fault)),
-        };
+        }
         is_fresh = true;
     }
 }

@@ -37,6 +37,7 @@ use crate::upstream::{Call, HashBy, Purpose, RequestBody, StreamedBody, Upstream
 use crate::wire::deadline::Deadline;
 
 use counted::CountedCall;
+use response::Prepared;
 
 pub(super) use body::ClientBody;
 pub(super) use response::strip_trailers;
@@ -48,7 +49,7 @@ pub(super) async fn forward(
     exchange: &mut Exchange,
     permit: Permit<'_>,
     passed: Passed,
-    mut head: Parts,
+    head: &mut Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
@@ -60,14 +61,14 @@ pub(super) async fn forward(
     let is_head = exchange.is_head;
     let has_body = !body.is_over();
     let asked = upgrades::asked(permit.route().upgrades_taken(), passed, &head.headers)?;
-    let switch = asked.map(|asked| tunnel::Handshake::begin(asked, &mut head)).transpose()?;
+    let switch = asked.map(|asked| tunnel::Handshake::begin(asked, head)).transpose()?;
     let compression = permit.route().compression.as_deref().filter(|_| !exchange.is_grpc);
     let compression =
         compression.and_then(|rules| rules.negotiate(exchange.version, &head.headers));
     // From what the client sent: fields that are removed decide, too.
-    let key = balancing_key(upstream, exchange, &head);
+    let key = balancing_key(upstream, exchange, head);
     let (forwarding, takes_trailers) =
-        request::prepare(plan, exchange, &permit, passed, &mut head, &body);
+        request::prepare(plan, exchange, &permit, passed, head, &body);
     if let Some(switch) = &switch {
         head.headers.insert(header::UPGRADE, switch.protocol());
     }
@@ -90,13 +91,16 @@ pub(super) async fn forward(
     let begin = || control.set_or_lift(first);
     let purpose = if switch.is_some() { Purpose::Switch } else { Purpose::Response };
     let counted = CountedCall::begin(local.counters.upstream(at));
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut head.method);
+    *request.uri_mut() = std::mem::take(&mut head.uri);
+    *request.headers_mut() = std::mem::take(&mut head.headers);
     let sent = Instant::now();
     let outcome = {
         let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
         let has_finished = || control.client_has_finished();
         let call = Call::new(purpose, &own, key, &begin, &has_finished);
-        let outcome =
-            until(&control.deadline, upstream.send(Request::from_parts(head, body), &call)).await;
+        let outcome = until(&control.deadline, upstream.send(&mut request, &call)).await;
         // The end of the client's own time says nothing of the endpoint.
         let is_silence = outcome.is_none() && !control.deadline.is_bound_over();
         if is_silence && control.upload.get() != Upload::Awaited {
@@ -153,7 +157,8 @@ pub(super) async fn forward(
         // To a client of HTTP/2 that would say that it has been switched.
         return Err(Refusal::UpstreamAmbiguous("it did not switch protocols"));
     }
-    let (mut head, body, has_addresses) = response::prepare(reply, is_head, takes_trailers)?;
+    let prepared = response::prepare(reply, is_head, takes_trailers)?;
+    let Prepared { mut head, body, has_addresses, is_event_stream } = prepared;
     if has_addresses {
         rewrite_addresses(plan, exchange, &permit, &forwarding, &mut head.headers);
     }
@@ -168,7 +173,6 @@ pub(super) async fn forward(
     }
     // An event stream or a gRPC call may be silent for as long as the client listens, unless its
     // route says otherwise (FIELD.md, F30).
-    let is_event_stream = response::is_event_stream(&head.headers);
     if is_event_stream && !exchange.is_grpc {
         control.go_by(limits.stream_times(None));
     }

@@ -40,7 +40,7 @@ pub(super) fn prepare(
     let stripped = permit.route().path_rules.as_ref().and_then(|rules| rules.stripped());
     let prefix = stripped.and_then(|prefix| public_prefix(&exchange.client, prefix, headers));
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
-    remove_credentials(plan, permit, headers);
+    remove_credentials(plan, permit, passed, headers);
     set_host(plan, permit, headers);
     add_hop(headers, head.version, accepts_trailers);
     let upstream = permit.route().target.upstream().and_then(|at| plan.upstreams.get(at));
@@ -182,11 +182,14 @@ pub(super) fn via(version: Version) -> HeaderValue {
 /// The fields in which a credential could have come do not go on, unless the route says so. On a
 /// route that takes none from `X-API-Key`, that field is the upstream's, unless it looks like a key
 /// that keyward made.
-fn remove_credentials(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
+fn remove_credentials(plan: &Plan, permit: &Permit<'_>, passed: Passed, headers: &mut HeaderMap) {
     if permit.route().forward_credential {
         return;
     }
     headers.remove(header::AUTHORIZATION);
+    if !passed.has_api_key {
+        return;
+    }
     let is_foreign =
         |value: &&HeaderValue| !plan.opaque.form_of(value.as_bytes()).may_come_in_api_key_field();
     let keys = headers.get_all(&X_API_KEY);

@@ -1,6 +1,6 @@
 //! The head of the response, judged and made fit to be passed on; and its trailers.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{StatusCode, Version};
 use http_body::Body as _;
@@ -18,11 +18,20 @@ struct Seen {
     is_odd: bool,
     has_challenge: bool,
     has_addresses: bool,
+    is_event_stream: bool,
     hops: HopByHop,
 }
 
+/// A response that is fit to be passed on.
+pub(super) struct Prepared {
+    pub(super) head: Parts,
+    pub(super) body: ReplyBody,
+    /// Whether there may be addresses of the upstream in it.
+    pub(super) has_addresses: bool,
+    pub(super) is_event_stream: bool,
+}
+
 /// Judges a response and makes it fit to be passed on, to a client that takes trailers or does not.
-/// Says whether there may be addresses in it.
 ///
 /// # Errors
 ///
@@ -31,7 +40,7 @@ pub(super) fn prepare(
     reply: Reply,
     is_head: bool,
     takes_trailers: bool,
-) -> Result<(Parts, ReplyBody, bool), Refusal> {
+) -> Result<Prepared, Refusal> {
     let Reply { mut head, body } = reply;
     let seen = look(&head.headers);
     if seen.is_odd || seen.lengths + seen.encodings > 1 {
@@ -67,7 +76,8 @@ pub(super) fn prepare(
     if !head.extensions.is_empty() {
         head.extensions.clear();
     }
-    Ok((head, body, seen.has_addresses))
+    let Seen { has_addresses, is_event_stream, .. } = seen;
+    Ok(Prepared { head, body, has_addresses, is_event_stream })
 }
 
 fn look(headers: &HeaderMap) -> Seen {
@@ -84,6 +94,9 @@ fn look(headers: &HeaderMap) -> Seen {
                 seen.hops.note(name);
             }
             18 if *name == header::PROXY_AUTHENTICATE => seen.has_challenge = true,
+            12 if *name == header::CONTENT_TYPE => {
+                seen.is_event_stream |= is_event_stream(value);
+            }
             8 if *name == header::LOCATION => seen.has_addresses = true,
             10 if *name == header::SET_COOKIE => seen.has_addresses = true,
             16 if *name == header::CONTENT_LOCATION => seen.has_addresses = true,
@@ -96,11 +109,10 @@ fn look(headers: &HeaderMap) -> Seen {
     seen
 }
 
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    })
+fn is_event_stream(content_type: &HeaderValue) -> bool {
+    let value = content_type.as_bytes();
+    let media_type = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// Removes from trailers what frames, routes or authenticates: those were said in the head or not

@@ -240,6 +240,7 @@ fn what_a_head_has_is_noted() {
         (HTTP_11, ("x-user", "evil"), Passed { has_ours: true, ..none }),
         (HTTP_11, ("x_keyward.subject", "evil"), Passed { has_ours: true, ..none }),
         (HTTP_11, ("x-users", "fine"), none),
+        (HTTP_2, ("x-api-key", "k"), Passed { has_api_key: true, ..none }),
         (HTTP_11, ("content-length", "0"), Passed { has_length: true, ..none }),
         (HTTP_11, ("content-length", "007"), Passed { has_length: true, ..none }),
         (HTTP_2, ("content-length", "5"), Passed { has_length: true, ..none }),
