@@ -123,7 +123,7 @@ impl Balanced {
                     weight: share.map_or(1, |share| share.weight.max(1)),
                     is_draining: share.is_some_and(|share| share.is_draining),
                     rests_until_ms: Cell::new(kept.map_or(0, |kept| kept.rests_until_ms.get())),
-                    requests: counted.map_or_else(|| known.count_requests(), Arc::clone),
+                    requests: counted.map_or_else(|| known.requests.begin(), Arc::clone),
                 }
             })
             .collect();

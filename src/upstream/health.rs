@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 use super::balance::key_of;
 use super::dns::Unresolved;
 use super::queue::Queue;
+use super::sent_requests::SentRequests;
 use super::settings::Ejection;
 use super::{Answers, Balancing, Endpoint, EndpointAddress, UpstreamSettings};
-use crate::telemetry::counter::Counter;
 use crate::telemetry::gauges::{EndpointGauges, UpstreamGauges};
 
 /// The time, in milliseconds since this was first called.
@@ -71,16 +71,8 @@ pub(super) struct EndpointState {
     /// Requests that it failed.
     failed: AtomicU64,
     /// Requests that were sent to it.
-    requests: Mutex<SentRequests>,
+    pub(super) requests: SentRequests,
     checks: Checks,
-}
-
-/// The requests that were sent to an endpoint, by worker.
-#[derive(Debug, Default)]
-struct SentRequests {
-    counters: Vec<Arc<Counter>>,
-    /// Of workers that count no more.
-    others: u64,
 }
 
 /// Written by the one thread that checks.
@@ -108,32 +100,9 @@ impl EndpointState {
             connections: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            requests: Mutex::default(),
+            requests: SentRequests::default(),
             checks: Checks::default(),
         }
-    }
-
-    /// The counter of the requests of one more worker, which alone writes it.
-    pub(super) fn count_requests(&self) -> Arc<Counter> {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let SentRequests { counters, others } = &mut *requests;
-        counters.retain(|counter| {
-            let is_used = Arc::strong_count(counter) > 1;
-            if !is_used {
-                *others = others.wrapping_add(counter.value());
-            }
-            is_used
-        });
-        let counter = Arc::<Counter>::default();
-        counters.push(Arc::clone(&counter));
-        counter
-    }
-
-    /// How many requests were sent to it.
-    fn requests(&self) -> u64 {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = requests.counters.iter().map(|counter| counter.value());
-        counted.fold(requests.others, u64::wrapping_add)
     }
 
     /// Whether it is in, with its whole share, without a look at the clock.
@@ -483,7 +452,7 @@ impl UpstreamState {
             is_up: !state.is_unwell.load(Ordering::Relaxed) && !state.is_ejected(now),
             is_ejected: state.is_ejected(now),
             ejections: state.ejections.load(Ordering::Relaxed),
-            requests: state.requests(),
+            requests: state.requests.sum(),
             failed: state.failed.load(Ordering::Relaxed),
             connections: has_limit.then(|| state.connections.load(Ordering::Relaxed)),
         };

@@ -34,6 +34,7 @@ mod race;
 mod reply;
 mod retry;
 mod send;
+mod sent_requests;
 mod settings;
 mod socket;
 mod stream;

@@ -77,6 +77,7 @@ mod support;
 mod tickets;
 mod timeouts;
 mod tls;
+mod token_metrics;
 mod trace_context;
 mod unix;
 mod upgrades;

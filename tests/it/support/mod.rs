@@ -17,6 +17,7 @@ mod random;
 #[allow(dead_code, reason = "not every part of it has its test yet")]
 pub(crate) mod redis;
 mod relay;
+mod series;
 mod test_issuer;
 mod test_user;
 pub(crate) mod tls;
