@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import jsonschema_rs
 import yaml
@@ -112,9 +113,34 @@ class Checks:
         assert theirs.container == ours.container, (theirs.container, ours.container)
         for member in ("securityContext", "terminationGracePeriodSeconds"):
             assert theirs.pod[member] == ours.pod[member], member
+        for over in ({}, {"networkPolicy": {"enabled": False}, "redis": {"secret": ""}}):
+            notes = self.notes(over)
+            assert "rollout status deployment/keyward" in notes, notes
+            assert ("networkPolicy is off" in notes) == bool(over), notes
+            assert ("keyward-redis" in notes) != bool(over), notes
         # The network is open only where a person says so.
         found = self.template({"networkPolicy": {"enabled": False}})
         assert any("others than Prometheus" in one for one in complaints(found)), found
+
+    def notes(self, values):
+        """What Helm tells who installs the chart."""
+        with folder() as room:
+            (room / "values.json").write_text(json.dumps(values))
+            answer = self.tools.ask(
+                "helm", "install", "keyward", CHART, "-n", "shop", "--dry-run=client",
+                "-f", room / "values.json",
+            )  # fmt: skip
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout.split("\nNOTES:\n")[1]
+
+    def versions(self):
+        """The images and the chart are of the version that is built here"""
+        cargo = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        assert (chart["version"], chart["appVersion"]) == (cargo, cargo), (chart, cargo)
+        for name in ("edge", "sidecar"):
+            keyward = next(Deployed(self.tools.kustomize(DEPLOY / name)).keywards())
+            assert keyward.container["image"] == f"keyward:{cargo}", (name, cargo)
 
     def changed_configuration(self):
         """Another configuration replaces the pods, of the chart and of the bases"""
@@ -320,8 +346,9 @@ def main():
         room.chmod(0o755)
         checks = Checks(sys.argv[1], room)
         chosen = [
-            checks.rendered, checks.faults_are_found, checks.chart, checks.changed_configuration,
-            checks.values_are_judged, checks.scripts, checks.rights, checks.secrets_are_made_once,
+            checks.rendered, checks.faults_are_found, checks.chart, checks.versions,
+            checks.changed_configuration, checks.values_are_judged, checks.scripts,
+            checks.rights, checks.secrets_are_made_once,
         ]  # fmt: skip
         if os.getuid() == 0:
             chosen += [
