@@ -14,12 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 from containers import alone
 from echo_server import Echo
-from running_keyward import call
+from running_keyward import ask, call
 from running_servers import folder, run, until
 
 PACKAGE = pathlib.Path(sys.argv[1]).resolve()
@@ -177,7 +175,7 @@ def a_token_is_issued_used_and_revoked(system, echo):
         def ready():
             assert process.poll() is None, (system.room / "output").read_text()
             with contextlib.suppress(OSError):
-                return call_status("http://127.0.0.1:9090/readyz") == 200
+                return ask("http://127.0.0.1:9090/readyz")[0] == 200
 
         until("a keyward that is ready", ready)
         assert keyward("health") == "ready\n"
@@ -188,26 +186,15 @@ def a_token_is_issued_used_and_revoked(system, echo):
         body = {"name": "laptop", "expires_in_minutes": 60}
         issued = call(f"{origin}/keys/acme/alice/auth/issue-token", "POST", made, body)
         token = issued["data"]["token"]
-        assert call_status(f"{origin}/x", token) == 200 and call_status(f"{origin}/x") == 401
+        assert ask(f"{origin}/x", token)[0] == 200 and ask(f"{origin}/x")[0] == 401
         call(f"{origin}/keys/acme/alice/auth/revoke", "POST", token)
-        assert call_status(f"{origin}/x", token) == 401
+        assert ask(f"{origin}/x", token)[0] == 401
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
         configuration.write_text(shipped)
-
-
-def call_status(url, token=None):
-    request = urllib.request.Request(url)
-    if token is not None:
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as refusal:
-        return refusal.code
 
 
 CHECKS = [

@@ -19,12 +19,10 @@ import stat
 import subprocess
 import sys
 import tarfile
-import urllib.error
-import urllib.request
 
 from containers import Container, alone
 from echo_server import Echo
-from running_keyward import call
+from running_keyward import ask, call
 from running_servers import folder, run, until
 
 SOURCE = pathlib.Path(__file__).parents[2]
@@ -275,13 +273,7 @@ def healthy(running):
 
 
 def status(token):
-    request = urllib.request.Request("http://127.0.0.1:8080/hello")
-    request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as refusal:
-        return refusal.code
+    return ask("http://127.0.0.1:8080/hello", token)[0]
 
 
 def issue(bootstrap):

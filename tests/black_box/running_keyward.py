@@ -131,6 +131,18 @@ def call(url, method="GET", token=None, body=None):
         return json.loads(answer.read() or b"null")
 
 
+def ask(url, token=None):
+    """(status, text) of an answer, whatever its status."""
+    request = urllib.request.Request(url)
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
 def access_token(subject="alice", lifetime=3600):
     """What the site's own login would sign: HS256 (RFC 7515)."""
     now = int(time.time())

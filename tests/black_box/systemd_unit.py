@@ -14,12 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 from containers import alone
 from echo_server import Echo
-from running_keyward import call
+from running_keyward import ask, call
 from running_servers import folder, run, until
 from unit_sandbox import PYTHON, Sandbox, settings
 
@@ -208,14 +206,7 @@ class Service:
 
 
 def status(token=None, port=8080):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/hello")
-    if token is not None:
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as refusal:
-        return refusal.code
+    return ask(f"http://127.0.0.1:{port}/hello", token)[0]
 
 
 def through_the_life_of_a_token(service):
@@ -254,7 +245,7 @@ def keyward_does_all_it_does_within_the_sandbox():
                 assert line in lines, (line, lines)
             through_the_life_of_a_token(service)
             service.hear("WATCHDOG=1")
-            metrics = urllib.request.urlopen("http://127.0.0.1:9090/metrics").read().decode()
+            metrics = ask("http://127.0.0.1:9090/metrics")[1]
             memory = re.search(r"(?m)^keyward_memory_bytes (\d+)", metrics)
             assert int(memory[1]) > 1 << 20, "what /proc says of its memory is not seen"
             with socket.socket(socket.AF_UNIX) as client:
