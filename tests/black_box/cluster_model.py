@@ -128,6 +128,8 @@ class Cluster:
                 return self.forward(service, ports, stream)
             case ["get", "pods", "-l", "keyward", "-o", "jsonpath={.items[*].status.podIP}"]:
                 return [0, manifest_pods.POD, ""]
+            case ["get", "pods", "-l", "keyward=edge", "-o", "name"]:
+                return [0, "pod/keyward\n", ""]
             case ["get", "pods,events"]:
                 return [0, f"{sorted(self.running)}\n", ""]
             case ["delete", "namespace", name, *_]:
@@ -153,6 +155,9 @@ class Cluster:
     def apply(self, found):
         for one in found:
             self.objects[one["kind"], one["metadata"]["name"]] = one
+        if any(one["kind"] == "Secret" for one in found):
+            for container in (each for _, several in self.running.values() for each in several):
+                container.pod.renew(self.objects)
         for workload in Deployed(found).workloads:
             self.start(workload)
         return [0, f"{len(found)} objects applied\n", ""]
@@ -181,7 +186,7 @@ class Cluster:
     def find(self, workload):
         kind, _, name = workload.partition("/")
         found = self.running.get(name)
-        if found is None or found[0]["kind"].lower() != kind.replace("-", ""):
+        if found is None or kind not in ("pod", found[0]["kind"].lower()):
             raise Refused(f"there is no {workload}")
         return found
 

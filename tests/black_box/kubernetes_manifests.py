@@ -5,6 +5,7 @@ runs in pods that are made of them, with the Redis that they describe.
 usage: kubernetes_manifests.py KEYWARD [--all] [WORD …]
 """
 
+import base64
 import concurrent.futures
 import copy
 import json
@@ -26,7 +27,7 @@ from cluster_model import Cluster
 from cluster_tools import DEPLOY, Tools, against_schemas, documents
 from manifest_rules import Deployed, complaints
 from running_keyward import PATIENCE
-from running_servers import folder, run
+from running_servers import folder, run, until
 from trial_pods import Run, programs
 
 REPOSITORY = DEPLOY.parents[1]
@@ -306,12 +307,25 @@ class Checks:
             assert "x-keyward-username: alice" in said.stdout.lower(), said.stdout
             token = (self.room / "token").read_text()
             assert token and "/auth/revoke" in revoke
-            (rotate,) = shown["Rotate keys"]
+            rotate, reload = shown["Rotate keys"]
             first, second = rotate.split("mv ", 1)
             for lines in (first, f"mv {second}"):
                 said = self.in_shell(cluster, f"{lines}kubectl rollout status deployment/keyward")
                 assert said.returncode == 0, said.stdout + said.stderr
                 assert pods.ask(8080, "/", token=token)[0] == 200, "an old token is refused"
+            # The model needs no time to change the mounts.
+            said = self.in_shell(cluster, reload.replace("sleep 120\n", ""))
+            assert said.returncode == 0, said.stdout + said.stderr
+            issue, body = "/keys/acme/alice/auth/issue-token", b'{"name": "phone"}'
+
+            def signed_anew():
+                status, _, answer = pods.ask(8080, issue, "POST", token, body)
+                assert status == 200, answer
+                made = json.loads(answer)["data"]["token"]
+                return made if key_of(made) != key_of(token) else None
+
+            made = until("a token of the new key", signed_anew)
+            assert [pods.ask(8080, "/", token=one)[0] for one in (made, token)] == [200, 200]
             status, _, answer = pods.ask(8080, "/keys/acme/alice/auth/revoke", "POST", token)
             assert status == 200, answer
             assert pods.ask(8080, "/", token=token)[0] == 401
@@ -325,6 +339,12 @@ class Checks:
         """The sidecar runs as its pod says, alone leads to the app, and ends in order"""
         manifests = self.sidecar + self.secrets()
         Run("sidecar", manifests, self.room / "run-sidecar", self.program).walk("app")
+
+
+def key_of(token):
+    """The name of the key that signed a JWT (RFC 7515)."""
+    head = token.split(".")[0]
+    return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
 
 
 def run_openssl(room):

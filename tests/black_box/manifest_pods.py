@@ -80,32 +80,48 @@ class Pod:
         if "emptyDir" in volume:
             in_memory = volume["emptyDir"].get("medium") == "Memory"
             return self.folder(name, 0o3777 if in_memory else 0o2777)
+        folder = self.folder(name, 0o3777)
+        self.lay_out(folder, *self.files(volume, objects))
+        return folder
+
+    @staticmethod
+    def files(volume, objects):
+        """What is mounted, and with which mode."""
         if "configMap" in volume:
             data = objects["ConfigMap", volume["configMap"]["name"]]["data"]
             files = {key: text.encode() for key, text in data.items()}
-            mode = volume["configMap"].get("defaultMode", 0o644)
-        else:
-            data = objects["Secret", volume["secret"]["secretName"]]["data"]
-            files = {key: base64.b64decode(text) for key, text in data.items()}
-            mode = volume["secret"].get("defaultMode", 0o644)
-            if items := volume["secret"].get("items"):
-                files = {item["path"]: files[item["key"]] for item in items}
-        folder = self.folder(name, 0o3777)
-        self.lay_out(folder, files, mode)
-        return folder
+            return files, volume["configMap"].get("defaultMode", 0o644)
+        data = objects["Secret", volume["secret"]["secretName"]]["data"]
+        files = {key: base64.b64decode(text) for key, text in data.items()}
+        if items := volume["secret"].get("items"):
+            files = {item["path"]: files[item["key"]] for item in items}
+        return files, volume["secret"].get("defaultMode", 0o644)
+
+    def renew(self, objects):
+        """Secrets that have changed change in their mounts, too."""
+        for volume in self.spec.get("volumes", []):
+            if "secret" in volume:
+                self.lay_out(self.volumes[volume["name"]], *self.files(volume, objects))
 
     def lay_out(self, folder, files, mode):
         """Behind links, so that all files change at once; with fsGroup its group may read."""
-        version = folder / "..2027_06_25_10_00_00.1"
+        number = len(list(folder.glob("..2*"))) + 1
+        version = folder / f"..2027_06_25_10_00_00.{number}"
         version.mkdir()
         for name, content in files.items():
             (version / name).write_bytes(content)
             os.chown(version / name, 0, self.group)
             (version / name).chmod(mode | 0o440 if self.group else mode)
-            (folder / name).symlink_to(f"..data/{name}")
         os.chown(version, 0, self.group)
         version.chmod(0o2755)
-        (folder / "..data").symlink_to(version.name)
+        (folder / "..data_tmp").symlink_to(version.name)
+        (folder / "..data_tmp").rename(folder / "..data")
+        for name in files:
+            if not (folder / name).is_symlink():
+                (folder / name).symlink_to(f"..data/{name}")
+        for link in folder.iterdir():
+            if not link.name.startswith("..") and link.name not in files:
+                link.unlink()
 
     def container(self, name):
         everything = self.spec.get("initContainers", []) + self.spec["containers"]
