@@ -19,7 +19,7 @@ use super::plan::{Plan, RouteSettings, TenantRule};
 use super::refusal::Refusal;
 use super::requirement::Requirement;
 use super::spelling::{RawPaths, Spelling};
-use super::upgrades;
+use super::upgrades::{self, Asked};
 use super::worker::Local;
 use crate::tokens::verified::Caller;
 use crate::wire::path;
@@ -36,6 +36,8 @@ pub(super) struct Permit<'a> {
     target: Option<PathAndQuery>,
     /// `Destination` for the upstream, of a request that moves or copies.
     destination: Option<Box<HeaderValue>>,
+    /// The other protocol that it asks for.
+    upgrade: Option<Asked>,
 }
 
 impl Permit<'_> {
@@ -63,6 +65,11 @@ impl Permit<'_> {
     pub(super) fn destination(&self) -> Option<&HeaderValue> {
         self.destination.as_deref()
     }
+
+    /// The other protocol that it asks for, once.
+    pub(super) const fn take_upgrade(&mut self) -> Option<Asked> {
+        self.upgrade.take()
+    }
 }
 
 /// Whether a request may go along the route at this place in the plan: authenticates its caller,
@@ -86,6 +93,7 @@ pub(super) async fn permitted<'a>(
     let source = plan.credential_source(at);
     let caller = authenticate::caller(local, exchange, route, source, head, asked.as_ref()).await?;
     let mut permit = permit(plan, route, source, caller, head)?;
+    permit.upgrade = asked;
     if route.target.upstream().is_some() && dav_destination::is_asked_for(head) {
         let field = exchange.credential_field;
         let there = |at: usize, head: &Parts| {
@@ -133,8 +141,15 @@ fn judged<'a>(
     caller: Option<Rc<Admitted>>,
     target: &Uri,
 ) -> Result<Permit<'a>, Refusal> {
-    let mut permit =
-        Permit { route, source, caller, identity: None, target: None, destination: None };
+    let mut permit = Permit {
+        route,
+        source,
+        caller,
+        identity: None,
+        target: None,
+        destination: None,
+        upgrade: None,
+    };
     let Some(admitted) = &permit.caller else {
         let is_public = route.accept.is_empty();
         return if is_public { Ok(permit) } else { Err(Refusal::NoCredential { cause: None }) };

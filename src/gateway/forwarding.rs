@@ -16,6 +16,8 @@ pub(super) struct Forwarding {
     client: Option<HeaderValue>,
     proto: HeaderValue,
     host: Option<HeaderValue>,
+    /// Whether the request itself names a host. HTTP/1.0 may leave it out.
+    names_host: bool,
     /// None: the client has no address, and nothing was said of another.
     forwarded_for: Option<HeaderValue>,
     forwarded: HeaderValue,
@@ -42,6 +44,7 @@ impl Forwarding {
             client: client.forwarded_for.clone(),
             proto: client.origin.scheme.value(),
             forwarded: client.forwarded(host.as_ref()),
+            names_host: host.is_some(),
             host,
             forwarded_for: client.forwarded_for.clone(),
         };
@@ -61,6 +64,7 @@ impl Forwarding {
             client: chain.client.clone().or(self.client),
             forwarded_for: chain.forwarded_for(headers, self.forwarded_for.as_ref()),
             forwarded: chain.forwarded(headers, host.as_ref(), &proto, &self.forwarded),
+            names_host: self.names_host,
             proto,
             host,
         }
@@ -79,6 +83,10 @@ impl Forwarding {
                 .and_then(last_element)
                 .filter(|host| host_of(host.as_bytes()).is_some()),
         }
+    }
+
+    pub(super) const fn names_host(&self) -> bool {
+        self.names_host
     }
 
     pub(super) fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue)) {

@@ -30,7 +30,6 @@ use super::gate::{Passed, WebSocketForm};
 use super::plan::Plan;
 use super::public_address::Rewriting;
 use super::refusal::Refusal;
-use super::upgrades;
 use super::worker::Local;
 use crate::tokens::clock;
 use crate::upstream::{Call, HashBy, Purpose, RequestBody, StreamedBody, Upstream, key_of};
@@ -47,11 +46,12 @@ pub use tunnel::carry;
 pub(super) async fn forward(
     local: &Local,
     exchange: &mut Exchange,
-    permit: Permit<'_>,
+    mut permit: Permit<'_>,
     passed: Passed,
     head: &mut Parts,
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
+    let upgrade = permit.take_upgrade();
     let plan = &local.plan;
     let no_upstream = || Refusal::Internal("an upstream is not in its plan");
     let at = permit.route().target.upstream().ok_or_else(no_upstream)?;
@@ -60,8 +60,7 @@ pub(super) async fn forward(
     limits.check_length(body.size_hint().lower())?;
     let is_head = exchange.is_head;
     let has_body = !body.is_over();
-    let asked = upgrades::asked(permit.route().upgrades_taken(), passed, &head.headers)?;
-    let switch = asked.map(|asked| tunnel::Handshake::begin(asked, head)).transpose()?;
+    let switch = upgrade.map(|asked| tunnel::Handshake::begin(asked, head)).transpose()?;
     let compression = permit.route().compression.as_deref().filter(|_| !exchange.is_grpc);
     let compression =
         compression.and_then(|rules| rules.negotiate(exchange.version, &head.headers));

@@ -41,7 +41,7 @@ pub(super) fn prepare(
     let prefix = stripped.and_then(|prefix| public_prefix(&exchange.client, prefix, headers));
     let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, passed, headers);
-    set_host(plan, permit, headers);
+    set_host(plan, permit, &forwarding, headers);
     add_hop(headers, head.version, accepts_trailers);
     let upstream = permit.route().target.upstream().and_then(|at| plan.upstreams.get(at));
     if upstream.is_some_and(|upstream| !upstream.via) {
@@ -205,10 +205,10 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, passed: Passed, headers:
 }
 
 /// HTTP/1.0 may leave `Host` out; then it is the endpoint's own name.
-fn set_host(plan: &Plan, permit: &Permit<'_>, headers: &mut HeaderMap) {
+fn set_host(plan: &Plan, permit: &Permit<'_>, forwarding: &Forwarding, headers: &mut HeaderMap) {
     let Some(at) = permit.route().target.upstream() else { return };
     let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
-    if keeps_host && headers.get(header::HOST).is_some_and(|host| !host.is_empty()) {
+    if keeps_host && forwarding.names_host() {
         return;
     }
     if let Some(own) = plan.upstream_hosts.get(at) {
