@@ -252,7 +252,8 @@ impl LimitOwner<'_> {
         }
     }
 
-    /// By what a request has that it holds for, not by the place in the file.
+    /// By what a request has that it holds for, not by the place in the file: what parameters of the
+    /// path are called, and the order of conditions, make no difference.
     fn id(self, parts: &[&str]) -> LimitId {
         match self {
             Self::Route { scheme, host, path, when } => {
@@ -262,11 +263,22 @@ impl LimitOwner<'_> {
                     HostRule::Suffix(suffix) => format!("*{suffix}"),
                 };
                 let scheme = scheme.map_or("", Scheme::name);
-                let when = when.map(Conditions::described).unwrap_or_default();
-                let own = ["route", scheme, &host, path, &when.join("\n")];
+                let mut when = when.map(Conditions::described).unwrap_or_default();
+                when.sort_unstable();
+                let own = ["route", scheme, &host, &nameless(path), &when.join("\n")];
                 LimitId::of(&[&own, parts].concat())
             }
             Self::TokenApi(name) => LimitId::of(&[&["token_api", name], parts].concat()),
         }
     }
+}
+
+/// A pattern without the names of its parameters.
+fn nameless(pattern: &str) -> String {
+    let segments = pattern.split('/').map(|segment| match segment {
+        rest if rest.starts_with("{*") => "{*}",
+        parameter if parameter.starts_with('{') => "{}",
+        literal => literal,
+    });
+    segments.collect::<Vec<_>>().join("/")
 }

@@ -104,6 +104,29 @@ fn in_a_fleet_a_reload_of_one_instance_keeps_what_all_have_used_up() {
     assert_eq!(passes(9, || first.get_with("/limited/x", &token)), 0);
 }
 
+#[test]
+fn a_reload_that_says_the_same_of_a_route_in_another_way_keeps_what_it_has_counted() {
+    let upstream = Upstream::start();
+    let plan = |path: &str, when: &str| {
+        Plan::usual(&upstream).route(&format!(
+            "path = {path:?}\nupstream = \"app\"\naccept = [\"jarvispy\"]\n{}\n\
+             [route.when.headers]\n{when}",
+            rates(&[slow("token", 5)])
+        ))
+    };
+    let world = plan("/limited/{name}/{*rest}", "X-A = \"1\"\nX-B = true").start();
+    let token = world.key(TestUser::ALICE).token;
+    let fields = format!("Authorization: Bearer {token}\r\nX-A: 1\r\nX-B: 2\r\n");
+    let ask = || world.ask("GET", "/limited/x/y", &fields, "");
+    assert_eq!(passes(2, ask), 2);
+    world.configure(&plan("/limited/{other}/{*all}", "x-b = true\nx-a = \"1\""));
+    world.reload();
+    assert_eq!(passes(9, ask), 3, "two of five were used up before");
+    world.configure(&plan("/limited/{other}/{*all}", "x-b = true\nx-a = [\"1\", \"2\"]"));
+    world.reload();
+    assert_eq!(passes(9, ask), 5, "another condition makes another route");
+}
+
 /// Which of them is which is told by their order.
 #[test]
 fn routes_that_differ_by_their_methods_alone_count_by_themselves() {
