@@ -3,8 +3,9 @@
 //! Of each route that redirects, an example is made of a request that takes it, and followed as a
 //! browser would. That finds a route that leads to itself, whether by what stands in its address or
 //! by a parameter, several that lead to each other, and one that leads further and further. An
-//! address of another server is followed no further, unless a route names that host: what answers
-//! there is not known. Nor is a port that the address names.
+//! address of another server is followed only where a route names that host, and then what is found
+//! depends on whether its requests come here; otherwise it is not known what answers there. Nor is
+//! it at a port that the address names.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -26,6 +27,18 @@ const VALUES: [&str; 2] = ["a", "some-value"];
 /// The host where a route takes any.
 const HOST: &str = "host.example";
 
+/// A redirect that never ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectLoop {
+    /// The place of the route.
+    pub route: usize,
+    /// A request that is led on, in words.
+    pub example: String,
+    /// The host to whose requests it leads, where that is another than the one that was asked: it
+    /// is not certain that they come here.
+    pub by_other_host: Option<String>,
+}
+
 /// A request that is followed.
 struct Follower {
     method: Method,
@@ -34,18 +47,19 @@ struct Follower {
     path: String,
     query: Option<String>,
     headers: HeaderMap,
+    /// The last host that it was led to by its name.
+    other_host: Option<String>,
 }
 
 impl Plan {
-    /// The routes, by their place, whose redirect never ends; and an example of a request, in
-    /// words.
+    /// The redirects that never end, at most one of each route.
     #[must_use]
-    pub fn redirect_loops(&self) -> Vec<(usize, String)> {
+    pub fn redirect_loops(&self) -> Vec<RedirectLoop> {
         let routes = self.routes.iter().enumerate();
-        routes.filter_map(|(at, route)| Some((at, self.endless(at, route)?))).collect()
+        routes.filter_map(|(at, route)| self.endless(at, route)).collect()
     }
 
-    fn endless(&self, at: usize, route: &RouteSettings) -> Option<String> {
+    fn endless(&self, at: usize, route: &RouteSettings) -> Option<RedirectLoop> {
         if !matches!(route.target, RouteTarget::Redirect(_)) {
             return None;
         }
@@ -65,11 +79,12 @@ impl Plan {
             for _ in 1..MOST {
                 request.follow(self)?;
             }
-            Some(format!("{asked} is led to {first}, and from there on without an end"))
+            let example = format!("{asked} is led to {first}, and from there on without an end");
+            Some(RedirectLoop { route: at, example, by_other_host: request.other_host })
         })
     }
 
-    /// Whether a route names this host, so that its requests come to this keyward.
+    /// Whether a route names this host, so that requests to it come to this keyward, or some do.
     fn names_host(&self, host: &str) -> bool {
         let is_it =
             |route: &RouteSettings| matches!(&route.host, HostRule::Exact(own) if own == host);
@@ -92,7 +107,8 @@ impl Follower {
             HostRule::Suffix(suffix) => format!("{value}{suffix}"),
         };
         let (headers, query) = meeting(route.when.as_deref());
-        Self { method: method.clone(), scheme, host, path: path.join("/"), query, headers }
+        let path = path.join("/");
+        Self { method: method.clone(), scheme, host, path, query, headers, other_host: None }
     }
 
     fn words(&self) -> String {
@@ -134,7 +150,10 @@ impl Follower {
             if !is_usual_port || !server.host.as_ref().is_none_or(is_known) {
                 return None;
             }
-            self.host = server.host.clone().unwrap_or_else(|| self.host.clone());
+            if let Some(other) = server.host.as_ref().filter(|host| **host != self.host) {
+                self.other_host = Some(other.clone());
+                self.host.clone_from(other);
+            }
             self.scheme = if server.scheme == "https" { Scheme::Https } else { Scheme::Http };
         }
         let target: Uri = location.parse().ok()?;

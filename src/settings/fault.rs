@@ -57,6 +57,12 @@ impl Places {
         Fault { place: innermost(&self.known, key).copied(), message }
     }
 
+    /// A warning at a key, or at the table that the key would be in: one line, as it is shown.
+    #[must_use]
+    pub fn warning(&self, key: &str, message: impl Into<String>) -> String {
+        self.fault(key, message).located(&self.origin)
+    }
+
     /// A single fault at a key.
     #[must_use]
     pub fn one(&self, key: &str, message: impl Into<String>) -> Faults {

@@ -67,6 +67,7 @@ mod paths;
 mod proxy;
 mod rate_limits;
 mod records;
+mod redirect_loops;
 mod reload;
 mod revocation;
 mod route_timeouts;

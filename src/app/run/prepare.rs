@@ -5,12 +5,14 @@
 //! listened on. Every fault is found in one go, with its place in the file.
 
 mod fixed;
+mod in_vain;
 mod unbound;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use fixed::needs_restart;
+use in_vain::{InVain, in_vain};
 use unbound::why_not_bound;
 
 use super::running::Running;
@@ -180,13 +182,13 @@ impl<'a> Preparation<'a> {
         let upstreams = upstreams.into_iter().collect::<Option<Vec<_>>>()?;
         let plan = assemble::plan(config, signed, issuers.set(), upstreams);
         let plan = self.found("route", plan)?;
-        for (at, answered) in plan.hidden_routes() {
-            let words = format!("\"path\" is {answered}: no request would reach this [[route]]");
-            self.fault(&format!("route[{at}].path"), words);
-        }
-        for (at, example) in plan.redirect_loops() {
-            let words = format!("\"to\" leads to no answer: {example}");
-            self.fault(&format!("route[{at}].redirect.to"), words);
+        for finding in in_vain(&plan) {
+            match finding {
+                InVain::Fault { key, message } => self.fault(&key, message),
+                InVain::Warning { key, message } => {
+                    self.warnings.push(config.places.warning(&key, message));
+                }
+            }
         }
         Some(Prepared {
             keys,
