@@ -130,7 +130,7 @@ impl Link {
             next = Instant::now() + interval;
             let sent = clock::uptime();
             let beat = beat_or_look(&self.layout, &self.fleet, connection.clone(), allows_look);
-            let answered = self.answered(beat);
+            let answered = self.answered(&address, beat);
             match self.attend(&connection, &mut confirmations, answered).await?? {
                 Ok(Beaten { generation, refused: None }) => {
                     self.compare(&generation);
@@ -224,9 +224,14 @@ impl Link {
         }
     }
 
-    /// Waits until the heartbeat is answered. While it is overdue, another server is looked for, or
-    /// another connection to the same one is tried: the link may be half-open.
-    async fn answered<T>(&self, beat: impl Future<Output = T>) -> Result<T, RedisFailure> {
+    /// Waits until the heartbeat is answered. While it is not, another server is looked for, which
+    /// is the primary when this one hangs; and when it is overdue, another connection is tried: the
+    /// link may be half-open.
+    async fn answered<T>(
+        &self,
+        address: &NodeAddress,
+        beat: impl Future<Output = T>,
+    ) -> Result<T, RedisFailure> {
         let lease = self.fleet.cache().lease();
         let span = lease.terms().span;
         // By a timer, and not by the clock alone: the whole process may have been stopped
@@ -245,9 +250,18 @@ impl Link {
             }
             sleep(span / BEATS).await;
         };
+        let replaced = async {
+            loop {
+                sleep(LOOK_EVERY).await;
+                if self.is_elsewhere(address).await {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             biased;
             answered = beat => Ok(answered),
+            () = replaced => Err(not_primary()),
             () = dead => Err(ended("the link is silent, and the server answers others")),
             never = overdue => match never {},
         }

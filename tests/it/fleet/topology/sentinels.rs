@@ -22,10 +22,10 @@ pub(in crate::fleet) struct Watched {
 
 impl Watched {
     pub(in crate::fleet) fn start(acks: usize) -> Self {
-        Self::with_replicas(2, acks)
+        Self::with_replicas(2, acks, LEASE)
     }
 
-    fn with_replicas(replicas: usize, acks: usize) -> Self {
+    fn with_replicas(replicas: usize, acks: usize, lease: Duration) -> Self {
         let lines = "appendfsync always\nrepl-diskless-sync-delay 0\nmin-replicas-to-write 1\n\
                      min-replicas-max-lag 2";
         let master = RedisServer::start_with(lines);
@@ -49,6 +49,7 @@ impl Watched {
             plan.set("store", "topology", "\"sentinel\"")
                 .set("store", "sentinel_master", "\"fleet\"")
                 .set("store", "revoke_acks", &acks.to_string())
+                .set("store", "coherence_lease", &format!("\"{}ms\"", lease.as_millis()))
         });
         Self { servers, sentinels, fleet }
     }
@@ -181,11 +182,45 @@ fn soak_r6_a_planned_failover_undoes_nothing_that_all_replicas_have_acknowledged
     eprintln!("planned failover: {} revocations", seen.revocations);
 }
 
+/// How many instances have their link to a server.
+fn links(server: &RedisServer) -> usize {
+    let clients = server.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).text();
+    clients.lines().filter(|line| line.contains("name=keyward")).count()
+}
+
+/// A heartbeat to it is not answered, and is not overdue for a long while.
+#[test]
+fn a_master_that_hangs_is_left_for_the_new_one_at_once_however_long_the_lease_is() {
+    let lease = Duration::from_secs(20);
+    let Watched { servers, sentinels, fleet } = &Watched::with_replicas(2, 1, lease);
+    let root = fleet.root();
+    let good = fleet.mint(0, &root);
+    let old = &servers[0];
+    old.freeze();
+    wait_until("the sentinels name another master", || {
+        sentinels.iter().all(|sentinel| names_another(sentinel, old.port))
+    });
+    let named = Instant::now();
+    let new = &servers[master_of(servers, sentinels)];
+    wait_until("every instance has its link to the new master", || links(new) == 3);
+    let (linked, slack) = (named.elapsed(), slack(named, Instant::now()));
+    eprintln!("every instance had left the old master {linked:?} after another was named");
+    wait_until("every instance is ready", || fleet.are_ready());
+    assert_eq!(fleet.statuses(&good.token), [200, 200, 200]);
+    // The next heartbeat, a look at the sentinels, and another link.
+    assert!(linked < lease / 4 + Duration::from_secs(3) + slack, "{linked:?}, slack {slack:?}");
+    old.thaw();
+    wait_until("the old master is told", || {
+        old.command(&["INFO", "replication"]).text().contains("role:slave")
+    });
+    assert_eq!(fleet.statuses(&good.token), [200, 200, 200]);
+}
+
 /// Its only replica has become the master, and for some ten seconds it is not told: it still takes
 /// itself for one, but lacks the replica without which it refuses heartbeats.
 #[test]
 fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
-    let Watched { servers, sentinels, fleet } = &Watched::with_replicas(1, 0);
+    let Watched { servers, sentinels, fleet } = &Watched::with_replicas(1, 0, LEASE);
     let root = fleet.root();
     let good = fleet.mint(0, &root);
     wait_for_followers(&servers[0], 1);
@@ -193,10 +228,6 @@ fn r6_an_old_master_that_refuses_heartbeats_is_left_for_the_new_one_at_once() {
     servers[1].command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     failover(servers, sentinels);
     let named = Instant::now();
-    let links = |server: &RedisServer| {
-        let clients = server.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).text();
-        clients.lines().filter(|line| line.contains("name=keyward")).count()
-    };
     wait_until("every instance has its link to the new master", || links(&servers[1]) == 3);
     let (linked, slack) = (named.elapsed(), slack(named, Instant::now()));
     let old = replication(&servers[0]);
