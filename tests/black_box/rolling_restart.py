@@ -267,7 +267,7 @@ class Checks:
         lose(master)
         until(
             "the sentinels to name another",
-            lambda: (named := self.redis.named()) and named <= others,
+            lambda: len(named := self.redis.named()) == 1 and named <= others,
             60,
         )
         named = time.monotonic()

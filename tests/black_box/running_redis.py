@@ -75,12 +75,14 @@ class Replicated:
                 of_master = f"replicaof 127.0.0.1 {master.port}"
                 self.servers.append(Server(self.room, lines + of_master))
             until("the replicas to follow", lambda: self.following(master) == 2)
-            lines = (
-                f"sentinel monitor {MASTER} 127.0.0.1 {master.port} 2\n"
-                f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER * 1000}\n"
-                f"sentinel failover-timeout {MASTER} 5000\n"
-            )
-            for _ in range(3):
+            # The first alone begins a failover, with the vote of another one: when two begin one at
+            # the same time, two replicas become masters, and refuse changes as neither has one.
+            for quorum in (2, 4, 4):
+                lines = (
+                    f"sentinel monitor {MASTER} 127.0.0.1 {master.port} {quorum}\n"
+                    f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER * 1000}\n"
+                    f"sentinel failover-timeout {MASTER} 5000\n"
+                )
                 self.sentinels.append(Server(self.room, lines, is_sentinel=True))
             until("the sentinels to know each other", self.all_met, 60)
         except BaseException:
@@ -107,7 +109,7 @@ class Replicated:
         return all(knows(sentinel) for sentinel in self.sentinels)
 
     def named(self):
-        """The ports of the master, as the sentinels name them."""
+        """The ports of the master, as the sentinels name them; one, where all agree."""
         answers = [
             sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
             for sentinel in self.sentinels
