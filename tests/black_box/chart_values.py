@@ -31,6 +31,24 @@ GOOD_VALUES = {
         ":8080", ":8443").replace(":9090", ":9443")},
 }  # fmt: skip
 
+# Names that YAML takes for something else where they are not quoted, or no Service may have.
+RELEASES = ["123", "true", "1e3", "a.b", "keyward", "my-keyward"]
+ODD_NAMES = {
+    "fullnameOverride": "null", "keys": {"secret": "123"},
+    "redis": {"secret": "true", "key": "0x1"}, "tls": {"secret": "1e3"},
+    "mounts": [{"secret": "no", "path": "/etc/ca"}],
+    "image": {"pullSecrets": ["0"]}, "priorityClassName": "1",
+    "serviceMonitor": {"enabled": True},
+}  # fmt: skip
+
+# Labels in the place of those of values.yaml: where in the values, and what is given.
+NEW_LABELS = [
+    (("behindKeyward", "podLabels"), {"behind-keyward": None, "tier": "backend"}),
+    (("networkPolicy", "prometheus", "podLabels"), {"app.kubernetes.io/name": None, "app": "p"}),
+    (("networkPolicy", "prometheus", "namespaceLabels"),
+     {"kubernetes.io/metadata.name": None, "team": "watch"}),
+]  # fmt: skip
+
 # Each is refused by the schema; the second member by a template alone.
 BAD_VALUES = [
     ({"unknown": 1}, False), ({"image": {"name": "x"}}, False), ({"config": {"a": 1}}, False),
@@ -56,7 +74,9 @@ BAD_VALUES = [
     ({"serviceMonitor": {"interval": "30"}}, False), ({"env": [{"name": "A"}]}, False),
     ({"env": [{"name": "A", "value": "a", "valueFrom": {}}]}, False), ({"env": ["A=a"]}, False),
     ({"mounts": [{"secret": "a"}]}, False), ({"mounts": [{"secret": "a", "path": "b"}]}, False),
-    ({"fullnameOverride": "A B"}, False),
+    ({"fullnameOverride": "A B"}, False), ({"fullnameOverride": "1a"}, False),
+    ({"fullnameOverride": "a.b"}, False),
+    ({"behindKeyward": {"podLabels": {"behind-keyward": None}}}, False),
     ({"autoscaling": {"min": 7}}, True), ({"ports": {"http": 9090}}, True),
     ({"disruptionBudget": {"maxUnavailable": 2}}, True),
     ({"service": {"externalTrafficPolicy": "Local"}}, True),

@@ -61,10 +61,10 @@ class Tools:
         assert answer.returncode == 0 and not answer.stderr, f"{folder}: {answer.stderr}"
         return documents(answer.stdout)
 
-    def template(self, *arguments):
+    def template(self, *arguments, release="keyward"):
         """The chart with these arguments, or why it is refused."""
         chart = DEPLOY / "chart"
-        answer = self.ask("helm", "template", "keyward", chart, "--namespace", "shop", *arguments)
+        answer = self.ask("helm", "template", release, chart, "--namespace", "shop", *arguments)
         return documents(answer.stdout) if answer.returncode == 0 else answer.stderr
 
 
@@ -106,3 +106,8 @@ def against_schemas(documents):
             for fault in found.iter_errors(document):
                 place = ".".join(map(str, fault.instance_path))
                 yield f"{name}: Kubernetes {version}: {place}: {fault.message}"
+
+
+def assert_none(faults, where):
+    faults = list(faults)
+    assert not faults, f"{where}:\n    " + "\n    ".join(faults)

@@ -6,39 +6,54 @@ usage: kubernetes_manifests.py KEYWARD [--all] [WORD …]
 """
 
 import base64
-import concurrent.futures
 import copy
 import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
 
-import jsonschema_rs
 import yaml
 
 import manifest_mutations
 import manifest_pods as pods
-from chart_values import BAD_VALUES, GOOD_VALUES, merged
 from cluster_model import Cluster
-from cluster_tools import DEPLOY, Tools, against_schemas, documents
+from cluster_tools import DEPLOY, Tools, against_schemas, assert_none, documents
+from manifest_chart import CHART, ChartChecks
 from manifest_rules import Deployed, complaints
-from running_keyward import PATIENCE
 from running_servers import folder, run, until
 from trial_pods import Run, programs
 
 REPOSITORY = DEPLOY.parents[1]
 FOLDERS = ["edge", "sidecar", "redis", "try/app", "try/stranger", "try/edge", "try/sidecar"]
-CHART = DEPLOY / "chart"
+COMPOSE = REPOSITORY / "deploy/compose"
+# What the operator takes in a rule.
+RULE = {"alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"}
+
+
+# It prints what it would create, and finds what is in the folder `there`.
+KUBECTL = """#!/bin/sh
+for last; do :; done
+case " $* " in
+    *" get secret "*) exec test -e "{room}/secrets/there/$last" ;;
+esac
+[ ! -e "{room}/secrets/there/refused" ] || exit 1
+exec {room}/kubectl "$@" --dry-run=client -o json
+"""
 
 
 class Checks:
     def __init__(self, program, room):
         self.program, self.room, self.tools = pathlib.Path(program).resolve(), room, Tools(room)
-        self.values = yaml.safe_load((CHART / "values.yaml").read_text())
+        self.page = (REPOSITORY / "docs/kubernetes.md").read_text()
+        self.shown = {
+            title: re.findall(r"```sh\n(.*?)```", text, re.S)
+            for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", self.page, re.M | re.S)
+        }
         self.edge_toml = (DEPLOY / "edge/keyward.toml").read_text()
         monitor = (DEPLOY / "service-monitor/service-monitor.yaml").read_text()
         self.edge = self.tools.kustomize(DEPLOY / "try/edge") + documents(monitor)
@@ -48,12 +63,12 @@ class Checks:
         programs = room / "secrets/bin"
         programs.mkdir(parents=True)
         (programs / "keyward").symlink_to(self.program)
-        (programs / "kubectl").write_text(
-            f'#!/bin/sh\nexec {room}/kubectl "$@" --dry-run=client -o json\n'
-        )
+        (programs / "kubectl").write_text(KUBECTL.format(room=room))
         (programs / "kubectl").chmod(0o755)
+        (room / "secrets/there").mkdir()
         # A folder of a person's own is beside a copy.
-        shutil.copytree(DEPLOY, room / "deploy/kubernetes")
+        for name in ("kubernetes", "observability"):
+            shutil.copytree(REPOSITORY / "deploy" / name, room / "deploy" / name)
 
     def rendered(self):
         """kustomize renders every folder, the API's schemas know every field, and all agree"""
@@ -61,8 +76,8 @@ class Checks:
             found = self.tools.kustomize(DEPLOY / name)
             assert_none([*against_schemas(found), *complaints(found)], name)
         # As docs/kubernetes.md has it.
-        page = (REPOSITORY / "docs/kubernetes.md").read_text()
-        edge, sidecar, own, monitor = re.findall(r"```yaml\n(.*?)```", page, re.S)
+        edge, sidecar, own, monitor = self.kustomizations()
+        applied = []
         for shown in (edge, edge + own + monitor, sidecar):
             found = self.own(shown)
             deployed = Deployed(found)
@@ -71,6 +86,21 @@ class Checks:
             assert keyward.container["image"] == "registry.example.com/keyward:0.1.0"
             assert ("# own" in keyward.configuration()) == (own in shown)
             assert bool(deployed.of("ServiceMonitor")) == (monitor in shown)
+            applied.append({f"{one['metadata']['namespace']}/{one['kind']} "
+                            f"{one['metadata']['name']}" for one in found})  # fmt: skip
+        both = applied[1] & applied[2]
+        assert not both, f"the sidecar changes what the edge has: {both}"
+        # And the line with Helm, in a folder that has the configuration of the page.
+        self.own(edge + own)
+        line = shlex.split(self.shown["Use the chart"][0].replace("\\\n", ""))
+        assert line[:2] == ["helm", "install"], line
+        answer = self.tools.ask("helm", "template", *line[2:], place=self.room)
+        assert answer.returncode == 0, answer.stderr
+        assert "# own" in next(Deployed(documents(answer.stdout)).keywards()).configuration()
+
+    def kustomizations(self):
+        """Those of the page."""
+        return re.findall(r"```yaml\n(.*?)```", self.page, re.S)
 
     def own(self, text):
         """A kustomization of a person's own, with a configuration beside it."""
@@ -90,50 +120,6 @@ class Checks:
         ]
         assert_none([*complaints(self.edge), *complaints(self.sidecar), *left], "mutations")
 
-    def template(self, values, *arguments):
-        with folder() as room:
-            (room / "values.json").write_text(json.dumps(values))
-            return self.tools.template("-f", room / "values.json", *arguments)
-
-    def chart(self):
-        """The chart is rendered from values of every kind, and its pod is that of the base"""
-        linted = self.tools.ask("helm", "lint", "--strict", CHART)
-        assert linted.returncode == 0, linted.stdout
-        for name, values in GOOD_VALUES.items():
-            values = dict(values)
-            if "config" in values:
-                values["config"] = values["config"](self.edge_toml)
-            found = self.template(values)
-            assert not isinstance(found, str), f"{name}: {found}"
-            assert_none([*against_schemas(found), *complaints(found)], f"chart, {name}")
-            self.validate(next(iter(Deployed(found).keywards())).configuration())
-        shown = (CHART / "files/keyward.toml").read_text()
-        assert shown == self.edge_toml, "chart/files/keyward.toml is not edge/keyward.toml"
-        theirs = next(Deployed(self.template({})).keywards())
-        ours = next(Deployed(self.tools.kustomize(DEPLOY / "edge")).keywards())
-        assert theirs.container == ours.container, (theirs.container, ours.container)
-        for member in ("securityContext", "terminationGracePeriodSeconds"):
-            assert theirs.pod[member] == ours.pod[member], member
-        for over in ({}, {"networkPolicy": {"enabled": False}, "redis": {"secret": ""}}):
-            notes = self.notes(over)
-            assert "rollout status deployment/keyward" in notes, notes
-            assert ("networkPolicy is off" in notes) == bool(over), notes
-            assert ("keyward-redis" in notes) != bool(over), notes
-        # The network is open only where a person says so.
-        found = self.template({"networkPolicy": {"enabled": False}})
-        assert any("others than Prometheus" in one for one in complaints(found)), found
-
-    def notes(self, values):
-        """What Helm tells who installs the chart."""
-        with folder() as room:
-            (room / "values.json").write_text(json.dumps(values))
-            answer = self.tools.ask(
-                "helm", "install", "keyward", CHART, "-n", "shop", "--dry-run=client",
-                "-f", room / "values.json",
-            )  # fmt: skip
-        assert answer.returncode == 0, answer.stderr
-        return answer.stdout.split("\nNOTES:\n")[1]
-
     def versions(self):
         """The images and the chart are of the version that is built here"""
         cargo = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]["version"]
@@ -142,6 +128,15 @@ class Checks:
         for name in ("edge", "sidecar"):
             keyward = next(Deployed(self.tools.kustomize(DEPLOY / name)).keywards())
             assert keyward.container["image"] == f"keyward:{cargo}", (name, cargo)
+        # Redis and Python are those of deploy/compose, which are exact.
+        compose = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"].values()
+        theirs = {one["image"] for one in compose}
+        for found in (self.edge, self.sidecar):
+            pods = [one["spec"]["template"]["spec"] for one in Deployed(found).workloads]
+            ours = {one["image"] for pod in pods for one in pod["containers"]}
+            ours.discard(f"keyward:{cargo}")
+            assert {one.split(":")[0] for one in ours} == {"redis", "python"}, ours
+            assert ours <= theirs, f"of {ours}, deploy/compose has {ours & theirs}"
 
     def changed_configuration(self):
         """Another configuration replaces the pods, of the chart and of the bases"""
@@ -164,26 +159,6 @@ class Checks:
             names.add(keyward.pod["volumes"][0]["configMap"]["name"])
         assert len(names) == 2, names
 
-    def values_are_judged(self):
-        """Values that are unknown or of a wrong type are refused, by the schema and by Helm"""
-        schema = json.loads((CHART / "values.schema.json").read_text())
-        judge = jsonschema_rs.validator_for(schema)
-        assert judge.is_valid(self.values), list(judge.iter_errors(self.values))
-        with concurrent.futures.ThreadPoolExecutor(4) as several:
-            answers = list(several.map(self.template, [over for over, _ in BAD_VALUES]))
-        for (over, by_template), said in zip(BAD_VALUES, answers):
-            values = merged(self.values, over)
-            assert judge.is_valid(values) == by_template, f"the schema on {over}"
-            assert isinstance(said, str), f"Helm takes {over}"
-        # Each value has words above it; what is in a table of labels or amounts has those of it.
-        lines, inside = (CHART / "values.yaml").read_text().splitlines(), None
-        for above, line in zip(lines, lines[1:]):
-            depth = len(line) - len(line.lstrip())
-            inside = None if inside is not None and line.strip() and depth <= inside else inside
-            if inside is None and re.match(r" *[A-Za-z]+:", line):
-                assert above.lstrip().startswith("#"), f"values.yaml says nothing of {line.strip()}"
-                inside = depth if re.match(r" *(resources|\w+Labels):", line) else None
-
     def scripts(self):
         """The scripts are without faults that shellcheck knows"""
         for name in ("make-secrets", "try-on-a-cluster"):
@@ -198,38 +173,26 @@ class Checks:
             # Without its rights, Redis leaves out transactions when it replays its file.
             assert "user default off ~* &* +@all" in path.read_text(), path
 
-    def validate(self, text):
-        """keyward's own judgement, with the mounts below a folder and keys that it has made."""
-        with folder() as room:
-            answer = self.keyward("keys", "create", room / "etc/keyward-keys")
-            assert answer.returncode == 0, answer.stderr
-            (room / "etc/keyward-redis").mkdir()
-            (room / "etc/keyward-redis/password").write_text("secret")
-            (room / "etc/keyward-redis/password").chmod(0o600)
-            (room / "run/keyward").mkdir(parents=True)
-            if "keyward-tls" in text:
-                (room / "etc/keyward-tls").mkdir()
-                run_openssl(room / "etc/keyward-tls")
-            text = re.sub(r'"(/etc/|/run/)', rf'"{room}\1', text)
-            # Redis is not there: an embedded store is judged in its place.
-            text = re.sub(r'kind = "redis"\nurl[^\n]*\nusername[^\n]*\npassword[^\n]*\n',
-                          f'path = "{room}/keyward.db"\n', text)  # fmt: skip
-            (room / "keyward.toml").write_text(text)
-            answer = self.keyward("-c", room / "keyward.toml", "validate")
-            assert answer.returncode == 0, answer.stderr
+    def store_keeps_all(self):
+        """Redis keeps what the Redis of deploy/compose keeps"""
+        ours, theirs = (
+            dict(line.split(maxsplit=1) for line in path.read_text().splitlines()
+                 if line.startswith(("append", "save", "maxmemory-policy")))
+            for path in (DEPLOY / "redis/redis.conf", COMPOSE / "redis.conf")
+        )  # fmt: skip
+        assert ours == theirs and ours["appendfsync"] == "always", (ours, theirs)
 
-    def keyward(self, *arguments):
-        command = [str(self.program), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    def make_secrets(self, name="made"):
+        room = self.room / "secrets"
+        path = f"{room}/bin:/usr/bin:/bin"
+        return subprocess.run(
+            [DEPLOY / "make-secrets", "shop", name],
+            cwd=room, env={**self.tools.environment, "PATH": path}, capture_output=True, text=True,
+        )  # fmt: skip
 
     def secrets(self):
         """The Secrets that make-secrets would have made: kubectl prints them."""
-        room = self.room / "secrets"
-        path = f"{room}/bin:/usr/bin:/bin"
-        made = subprocess.run(
-            [DEPLOY / "make-secrets", "shop", "made"],
-            cwd=room, env={**self.tools.environment, "PATH": path}, capture_output=True, text=True,
-        )  # fmt: skip
+        made = self.make_secrets()
         assert made.returncode == 0, made.stderr
         decoder, text, found = json.JSONDecoder(), made.stdout.lstrip(), []
         while text:
@@ -249,6 +212,33 @@ class Checks:
         assert {"store.key", "pepper.key", "mac-1.key"} < keys["data"].keys(), keys["data"].keys()
         for path in (self.room / "secrets/made").rglob("*"):
             assert path.stat().st_mode & 0o077 == 0, path
+
+    def missing_secret_is_made(self):
+        """make-secrets leaves a Secret that is there, says so, and makes the one that is missing"""
+        room, names = self.room / "secrets", ["keyward-keys", "keyward-redis"]
+        for present in (names[:1], names[1:], names):
+            folder = f"left-{len(present)}-{present[0]}"
+            for name in present:
+                (room / "there" / name).touch()
+            try:
+                made = self.make_secrets(folder)
+            finally:
+                for name in present:
+                    (room / "there" / name).unlink()
+            assert made.returncode == 0, made.stderr
+            for name in names:
+                left = f"{name} is there already in shop" in made.stderr
+                created = f'"name": "{name}"' in made.stdout
+                kept = (room / folder / name.removeprefix("keyward-")).exists()
+                assert (left, created, kept) == ((name in present,) + (name not in present,) * 2), (
+                    name, present, made.stdout, made.stderr
+                )  # fmt: skip
+        # What cannot be made is no success, whatever it was.
+        (room / "there/refused").touch()
+        try:
+            assert self.make_secrets().returncode != 0
+        finally:
+            (room / "there/refused").unlink()
 
     def cluster(self, name):
         room = self.room / name
@@ -290,13 +280,8 @@ class Checks:
 
     def lines_of_the_page(self):
         """The lines of docs/kubernetes.md lead to a key that works, and to other keys"""
-        page = (REPOSITORY / "docs/kubernetes.md").read_text()
-        shown = {
-            title: re.findall(r"```sh\n(.*?)```", text, re.S)
-            for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", page, re.M | re.S)
-        }
-        _, start, check, key, _ = shown["On a cluster in fifteen minutes"]
-        self.own(re.search(r"```yaml\n(.*?)```", page, re.S)[1])
+        *_, start, check, key, _ = self.shown["On a cluster in fifteen minutes"]
+        self.own(self.kustomizations()[0])
         with self.cluster("page") as cluster:
             for line, part in ((start, "deployment/keyward is ready"), (check, "redis")):
                 said = self.in_shell(cluster, line)
@@ -307,7 +292,7 @@ class Checks:
             assert "x-keyward-username: alice" in said.stdout.lower(), said.stdout
             token = (self.room / "token").read_text()
             assert token and "/auth/revoke" in revoke
-            rotate, reload = shown["Rotate keys"]
+            rotate, reload = self.shown["Rotate keys"]
             first, second = rotate.split("mv ", 1)
             for lines in (first, f"mv {second}"):
                 said = self.in_shell(cluster, f"{lines}kubectl rollout status deployment/keyward")
@@ -330,6 +315,37 @@ class Checks:
             assert status == 200, answer
             assert pods.ask(8080, "/", token=token)[0] == 401
 
+    def alerts_of_the_page(self):
+        """The alerts become a PrometheusRule by the lines of docs/kubernetes.md"""
+        with self.cluster("alerts") as cluster:
+            said = self.in_shell(cluster, self.shown["Let Prometheus in"][0])
+            assert said.returncode == 0, said.stdout + said.stderr
+            rule = cluster.objects["PrometheusRule", "keyward"]
+        assert rule["apiVersion"] == "monitoring.coreos.com/v1", rule
+        shown = yaml.safe_load((REPOSITORY / "deploy/observability/alerts.yml").read_text())
+        assert rule["spec"] == shown, rule
+        for group in shown["groups"]:
+            assert group.keys() <= {"name", "interval", "rules"}, group.keys()
+            assert all(one.keys() <= RULE for one in group["rules"]), group
+
+    def sidecar_of_the_page(self):
+        """The lines of docs/kubernetes.md put keyward beside an app, which may write to /tmp"""
+        room = self.room / "orders"
+        room.mkdir()
+        # The app is that of the trial: it adds what is its own.
+        shutil.copy(DEPLOY / "try/sidecar/app.yaml", room)
+        text = self.kustomizations()[1]
+        redis = "  - ../deploy/kubernetes/redis"
+        text = text.replace(redis, f"  - ../deploy/kubernetes/try/upstream\n{redis}")
+        (room / "kustomization.yaml").write_text(f"{text}  - path: app.yaml\n")
+        with self.cluster("orders-cluster") as cluster:
+            said = self.in_shell(cluster, self.shown["Put it beside an app"][0])
+            assert said.returncode == 0, said.stdout + said.stderr
+            assert pods.ask(8080, "/")[0] == 401
+            wrote = cluster.find("deployment/app")[1][1].execute("/usr/bin/touch", "/tmp/x")
+            assert wrote.returncode == 0, wrote.stderr
+            assert (self.room / "orders-secrets/keys").is_dir()
+
     def edge_runs(self):
         """The edge runs as its pod says: probes, a token issued, used, revoked, Redis restarted"""
         manifests = self.edge + self.secrets()
@@ -347,33 +363,24 @@ def key_of(token):
     return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
 
 
-def run_openssl(room):
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "30", "-subj", "/CN=app.test", "-keyout", room / "tls.key"]
-    subprocess.run([*command, "-out", room / "tls.crt"], check=True, capture_output=True)
-    (room / "tls.key").chmod(0o600)
-
-
-def assert_none(faults, where):
-    faults = list(faults)
-    assert not faults, f"{where}:\n    " + "\n    ".join(faults)
-
-
 def main():
     if os.getuid() == 0:
         pods.alone()
     with folder() as room:
         room.chmod(0o755)
         checks = Checks(sys.argv[1], room)
+        chart = ChartChecks(checks.program, checks.tools)
         chosen = [
-            checks.rendered, checks.faults_are_found, checks.chart, checks.versions,
-            checks.changed_configuration, checks.values_are_judged, checks.scripts,
-            checks.rights, checks.secrets_are_made_once,
+            checks.rendered, checks.faults_are_found, chart.chart_fits, chart.names_stay_text,
+            chart.labels_take_the_place, checks.versions, checks.changed_configuration,
+            chart.values_are_judged, checks.scripts, checks.rights, checks.store_keeps_all,
+            checks.secrets_are_made_once, checks.missing_secret_is_made,
         ]  # fmt: skip
         if os.getuid() == 0:
             chosen += [
                 checks.edge_runs, checks.sidecar_runs, checks.open_app_is_seen,
-                checks.trial_script, checks.lines_of_the_page,
+                checks.trial_script, checks.lines_of_the_page, checks.alerts_of_the_page,
+                checks.sidecar_of_the_page,
             ]  # fmt: skip
         else:
             print("NOT CHECKED: to run the pods, this must be root", flush=True)

@@ -137,6 +137,11 @@ EDGE = [
     ("no scrape", at("ServiceMonitor", "keyward", "spec.endpoints.0.port", "http"), "lead to"),
     ("scrapes none", at("ServiceMonitor", "keyward", "spec.selector.matchLabels",
      {"x": "y"}), "lead to"),
+    ("Service's job", at("ServiceMonitor", "keyward", "spec.endpoints.0.relabelings", None),
+     "no alert knows"),
+    ("other job", at("ServiceMonitor", "keyward", "spec.endpoints.0.relabelings.0.replacement",
+     "gate"), "no alert knows"),
+    ("no name", at(S, "keyward", "metadata.name", "1-keyward"), "may be called so"),
     ("reset", at(D, "keyward", "spec.replicas", 2), "reset"),
     ("scales another", at("HorizontalPodAutoscaler", "keyward", "spec.scaleTargetRef.name", "x"),
      "scales"),
@@ -186,6 +191,8 @@ SCHEMA = [
     ("old API", at("PodDisruptionBudget", "keyward", "apiVersion", "policy/v1beta1"), "has no"),
     ("unknown of a policy", at(N, "keyward", "spec.ingress.0.port", 80), "port"),
     ("monitor", at("ServiceMonitor", "keyward", "spec.endpoints.0.intervall", "1s"), "intervall"),
+    ("monitor's label", at("ServiceMonitor", "keyward", "spec.endpoints.0.relabelings.0.label",
+     "job"), "label"),
     ("monitor's port", at("ServiceMonitor", "keyward", "spec.endpoints.0.port", 9090), "9090"),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 rule yields what is not so, in words.
 """
 
+import pathlib
 import re
 import tomllib
 
@@ -12,6 +13,9 @@ PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 MONITORING = {"kubernetes.io/metadata.name": "monitoring"}
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+# What the alerts know instances by.
+ALERTS = pathlib.Path(__file__).parents[2] / "deploy/observability/alerts.yml"
+JOBS = re.findall(r'job="([^"]*)"', ALERTS.read_text())
 # A port that nobody has named.
 OTHER_PORT = 54321
 
@@ -275,6 +279,9 @@ def watched(deployed, keyward):
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint.get("path") != "/metrics":
                 yield f"{name} does not ask /metrics"
+            set_to = [one for one in endpoint.get("relabelings", []) if one["targetLabel"] == "job"]
+            if [one["replacement"] for one in set_to] not in [[job] for job in JOBS]:
+                yield f"{name} gives a job that no alert knows"
             if [keyward.targets(one, endpoint["port"]) for one in found] != [["admin"]]:
                 yield f"{name} does not lead to the port admin"
 
@@ -343,6 +350,9 @@ def ends_in_time(deployed, keyward):
 
 
 def leads_somewhere(deployed, service):
+    # RFC 1035, which the API holds Services to.
+    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", service["metadata"]["name"]):
+        yield "no Service may be called so"
     pods = [one["spec"]["template"] for one in deployed.workloads]
     selector = {"matchLabels": service["spec"]["selector"]}
     found = [one for one in pods if selects(selector, one["metadata"]["labels"])]

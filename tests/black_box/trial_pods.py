@@ -120,6 +120,10 @@ class Run:
         lines = shown.lower().splitlines()
         assert "x-keyward-subject: u-1" in lines and "x-keyward-username: alice" in lines, shown
         assert not any(line.startswith("authorization:") for line in lines), shown
+        for method in ("POST", "PATCH", "DELETE"):
+            # In pieces, whose length is not said before.
+            status, _, shown = pods.ask(http, "/orders", method, token, (b'{"a": ', b"1}"))
+            assert status == 200 and shown.startswith(f"{method} /orders\n"), (status, shown)
         assert "laptop" in self.keyward_says(keyward, "token", "list").stdout
         status, _, answer = pods.ask(http, f"{base}/revoke", "POST", token)
         assert status == 200 and json.loads(answer)["data"]["status"] == "revoked", answer

@@ -1,26 +1,30 @@
-{{/* How the objects are called. */}}
+{{/* How the objects are called: the name of a Service begins with a letter and has no dots, while
+that of a release may be otherwise. */}}
 {{- define "keyward.name" -}}
+{{- $release := .Release.Name | replace "." "-" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
-{{- else if contains "keyward" .Release.Name -}}
-{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else if not (regexMatch "^[a-z]" $release) -}}
+{{- printf "keyward-%s" $release | trunc 53 | trimSuffix "-" -}}
+{{- else if contains "keyward" $release -}}
+{{- $release | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-keyward" .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- printf "%s-keyward" $release | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{/* What the pods are found by: it never changes. */}}
 {{- define "keyward.selector" -}}
 app.kubernetes.io/name: keyward
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: edge
 {{- end -}}
 
 {{- define "keyward.labels" -}}
 {{ include "keyward.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
 {{- define "keyward.image" -}}

@@ -1,4 +1,4 @@
-"""A pod that is nobody: it says what can be reached from where it runs.
+"""A pod without labels that a policy admits: it says what can be reached from where it runs.
 
 usage: stranger.py wait
        stranger.py reach HOST PORT      prints "open" or "closed"
