@@ -19,6 +19,7 @@ macro_rules! conforms_tickets {
             a_ticket_that_has_expired_or_was_never_opened_is_not_taken,
             the_tickets_of_one_token_are_bounded_and_those_of_others_are_not_touched,
             what_was_taken_or_has_expired_makes_room,
+            any_number_that_has_expired_takes_no_place_and_is_not_waited_for,
             the_tickets_of_one_subject_are_bounded_with_whatever_tokens,
             one_holder_leaves_places_for_those_that_have_none,
             of_many_that_open_at_the_same_time_no_more_than_the_bound_succeed,
@@ -151,6 +152,25 @@ pub(crate) async fn what_was_taken_or_has_expired_makes_room(tickets: Open) {
         assert_eq!(open(&tickets, number, ticket(7, 60), 30).await, Opening::Opened);
     }
     assert_ne!(open(&tickets, 3000, ticket(7, 60), 30).await, Opening::Opened);
+}
+
+pub(crate) async fn any_number_that_has_expired_takes_no_place_and_is_not_waited_for(
+    tickets: Open,
+) {
+    let wide = Bounds { of_token: 4, of_subject: 1000, in_all: 1000 };
+    let opens = async |number: u64, ends_at: i64, bounds: Bounds, now: i64| {
+        let ticket = ticket(number, ends_at);
+        tickets.open(digest(number), ticket, held_by(1, 2), bounds, at(now)).await.unwrap()
+    };
+    for number in 0..450 {
+        assert_eq!(opens(number, 30, wide, 0).await, Opening::Opened, "{number}");
+    }
+    let narrow = Bounds { of_token: 4, of_subject: 2, in_all: 5 };
+    let full = |seconds| Opening::Full { retry_after: Duration::from_secs(seconds) };
+    assert_eq!(opens(1000, 31, narrow, 29).await, full(1), "all are open still");
+    assert_eq!(opens(1001, 60, narrow, 30).await, Opening::Opened);
+    assert_eq!(opens(1002, 65, narrow, 30).await, Opening::Opened);
+    assert_eq!(opens(1003, 70, narrow, 35).await, full(25), "when the oldest open one expires");
 }
 
 pub(crate) async fn the_tickets_of_one_subject_are_bounded_with_whatever_tokens(tickets: Open) {

@@ -8,8 +8,10 @@
 local TICKET, NOW = KEYS[1], ARGV[7]
 local MOST = { tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[9]) }
 
--- No more than these in a step: each ticket that is opened makes more room than it takes.
+-- No more than these are removed in a step: each ticket that is opened makes more room than it
+-- takes. Those that have ended and are still there count as little as those that are gone.
 local FORGOTTEN = 100
+local OPEN = '(' .. NOW
 
 -- How many are free in all, once the first set has been counted: no holder may have more.
 local wait, free
@@ -17,9 +19,9 @@ for at, most in ipairs(MOST) do
   local set = KEYS[at + 1]
   local ended = redis.call('ZRANGEBYSCORE', set, '-inf', NOW, 'LIMIT', 0, FORGOTTEN)
   if #ended > 0 then redis.call('ZREM', set, unpack(ended)) end
-  local count = redis.call('ZCARD', set)
+  local count = redis.call('ZCOUNT', set, OPEN, '+inf')
   if count > 0 and count >= math.min(most, free or most) then
-    local oldest = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
+    local oldest = redis.call('ZRANGEBYSCORE', set, OPEN, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait = math.max(wait or 0, tonumber(oldest[2]) - tonumber(NOW))
   end
   free = free or math.max(most - count, 0)
