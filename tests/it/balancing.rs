@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Gate, Plan, Reply, Upstream, World, eventually, lateness};
+use crate::support::{Act, ClosedPort, Gate, Plan, Reply, Upstream, World, eventually, lateness};
 
 /// A world with one worker and a public route to these endpoints; `lines`: more keys of the
 /// upstream.
@@ -27,11 +27,6 @@ fn get(world: &World) -> u16 {
 
 fn requests(upstream: &Upstream) -> usize {
     upstream.take().requests.len()
-}
-
-/// An address on which no server listens.
-fn closed() -> SocketAddr {
-    Upstream::start().address()
 }
 
 /// GETs from several clients at once until `done` is set; how many did not get 200.
@@ -248,7 +243,9 @@ fn an_endpoint_that_is_silent_is_left_out_and_where_all_are_out_all_are_tried() 
 #[test]
 fn an_endpoint_that_takes_no_connection_is_no_loss() {
     let good = Upstream::start();
-    let world = plan(&[closed(), good.address(), closed()], "").start();
+    let closed = [ClosedPort::reserve(), ClosedPort::reserve()];
+    let endpoints = [closed[0].address(), good.address(), closed[1].address()];
+    let world = plan(&endpoints, "").start();
     for _ in 0..30 {
         assert_eq!(get(&world), 200);
         assert_eq!(world.ask("POST", "/public/x", "", "hello").status, 200);

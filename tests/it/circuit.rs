@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::{Act, Gate, Plan, Reply, Response, Upstream, World, eventually, lateness};
+use crate::support::{
+    Act, ClosedPort, Gate, Plan, Reply, Response, Upstream, World, eventually, lateness,
+};
 
 /// An upstream of these endpoints with a circuit; `lines`: more keys.
 fn plan(endpoints: &[SocketAddr], lines: &str) -> Plan {
@@ -23,19 +25,14 @@ fn get(world: &World) -> Response {
     world.ask("GET", "/public/x", "", "")
 }
 
-/// An address on which no server listens.
-fn closed() -> SocketAddr {
-    Upstream::start().address()
-}
-
 #[test]
 fn while_the_only_endpoint_is_out_requests_get_503_at_once_with_the_time_that_is_left() {
-    let address = closed();
+    let closed = ClosedPort::reserve();
     let lines = "ejection = { failures = 3, for = \"30s\" }";
-    let world = plan(&[address], lines).start();
+    let world = plan(&[closed.address()], lines).start();
     let statuses: Vec<_> = (0..3).map(|_| get(&world).status).collect();
     assert_eq!(statuses, [502; 3]);
-    let upstream = Upstream::start_at(address);
+    let upstream = closed.listen();
     let refused = world.ask("POST", "/public/refused", "", "hello");
     assert_eq!(refused.status, 503);
     let seconds: u64 = refused.fields.one("retry-after").expect("one").parse().expect("seconds");
@@ -49,10 +46,10 @@ fn while_the_only_endpoint_is_out_requests_get_503_at_once_with_the_time_that_is
 
 #[test]
 fn a_circuit_opens_only_when_all_endpoints_are_out() {
-    let (one, two) = (closed(), closed());
+    let (one, two) = (ClosedPort::reserve(), ClosedPort::reserve());
     let lines = "ejection = { failures = 1, for = \"1h\", longest = \"1h\" }";
-    let upstream = Upstream::start_at(two);
-    let world = plan(&[one, two], lines).start();
+    let world = plan(&[one.address(), two.address()], lines).start();
+    let upstream = two.listen();
     for _ in 0..10 {
         assert_eq!(get(&world).status, 200);
     }
@@ -64,12 +61,12 @@ fn a_circuit_opens_only_when_all_endpoints_are_out() {
 
 #[test]
 fn a_single_request_tries_an_endpoint_and_the_others_are_refused_until_it_has_answered() {
-    let address = closed();
+    let closed = ClosedPort::reserve();
     let lines = "ejection = { failures = 1, for = \"300ms\", slow_return = \"0s\" }";
-    let world = plan(&[address], lines).start();
+    let world = plan(&[closed.address()], lines).start();
     assert_eq!(get(&world).status, 502);
     let gate = Gate::default();
-    let upstream = Upstream::start_at(address);
+    let upstream = closed.listen();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
     upstream.answer("/public/x", Reply::acts([Act::Wait(gate.clone()), Act::Send(answer)]));
     std::thread::scope(|scope| {
@@ -147,16 +144,16 @@ fn what_waits_in_the_queue_is_answered_when_the_circuit_opens() {
 
 #[test]
 fn an_ejection_ends_with_a_reload_that_ejects_none() {
-    let address = closed();
+    let (one, two) = (ClosedPort::reserve(), ClosedPort::reserve());
+    let endpoints = [one.address(), two.address()];
     let lines = |failures: u32| {
         format!("ejection = {{ failures = {failures}, for = \"1h\", longest = \"1h\" }}")
     };
     let check = "health_check = { path = \"/health\" }";
-    let other = closed();
-    let plan_of = |failures| plan(&[address, other], &format!("{}\n{check}", lines(failures)));
+    let plan_of = |failures| plan(&endpoints, &format!("{}\n{check}", lines(failures)));
     let world = plan_of(1).start();
     assert!(eventually(|| get(&world).status == 503), "{}", world.output());
-    let _upstreams = [Upstream::start_at(address), Upstream::start_at(other)];
+    let _upstreams = [one.listen(), two.listen()];
     world.configure(&plan_of(0));
     world.reload();
     assert_eq!(world.metric("keyward_upstream_endpoint_ejected", ""), 0.0);

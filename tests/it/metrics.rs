@@ -1,15 +1,8 @@
 //! The metrics by route, upstream and endpoint: what is counted where, and that no client makes a
 //! series.
 
-use std::net::SocketAddr;
-
 use crate::support::h2::{Connection, Head};
-use crate::support::{Act, Gate, Plan, Reply, Upstream};
-
-/// An address on which no server listens.
-fn closed() -> SocketAddr {
-    Upstream::start().address()
-}
+use crate::support::{Act, ClosedPort, Gate, Plan, Reply, Upstream};
 
 #[test]
 fn requests_are_counted_by_route_and_upstream_and_never_by_what_a_client_sent() {
@@ -125,13 +118,14 @@ fn a_request_for_an_upstream_is_counted_by_its_answer_or_by_why_there_was_none()
     let gate = Gate::default();
     upstream.answer("/public/held", Reply::acts([Act::Wait(gate.clone())]));
     upstream.answer("/public/slow", Reply::acts([Act::Wait(gate.clone())]));
+    let away = ClosedPort::reserve();
     let world = Plan::usual(&upstream)
         .table(
             "route",
             "path = \"/public/slow\"\nupstream = \"app\"\npublic = true\n\
              timeouts = { response_head = \"100ms\" }",
         )
-        .upstream("away", closed())
+        .upstream("away", away.address())
         .route("path = \"/away\"\nupstream = \"away\"\npublic = true")
         .start();
     let get = |target: &str| world.ask("GET", target, "", "").status;
@@ -167,7 +161,8 @@ fn a_request_that_no_endpoint_may_take_is_counted_by_what_kept_it_from_one() {
     let gate = Gate::default();
     upstream.answer("/full", Reply::acts([Act::Wait(gate.clone())]));
     let endpoints = format!("endpoints = [\"http://{}\"]", upstream.address());
-    let away = format!("endpoints = [\"http://{}\"]", closed());
+    let closed = ClosedPort::reserve();
+    let away = format!("endpoints = [\"http://{}\"]", closed.address());
     let world = Plan::bare()
         .table("upstream", &format!("name = \"full\"\n{endpoints}\nmax_requests = 1"))
         .route("path = \"/full\"\nupstream = \"full\"\npublic = true")
@@ -229,8 +224,8 @@ fn switched_protocols_and_requests_over_http2_are_counted_like_others() {
 
 #[test]
 fn requests_and_failures_are_counted_by_endpoint_and_outlive_a_reload() {
-    let (upstream, away) = (Upstream::start(), closed());
-    let good = upstream.address();
+    let (upstream, closed) = (Upstream::start(), ClosedPort::reserve());
+    let (good, away) = (upstream.address(), closed.address());
     let plan = |more: &str| {
         let endpoints = format!("endpoints = [\"http://{good}\", \"http://{away}\"]\n{more}");
         Plan::bare()

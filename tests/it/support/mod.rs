@@ -35,7 +35,7 @@ pub(crate) use random::Random;
 pub(crate) use relay::{Relay, Way, Which};
 pub(crate) use test_issuer::{RFC_8037_KEYS, TestIssuer};
 pub(crate) use test_user::{Issued, TestUser, TokenApi, claims, issued, json};
-pub(crate) use upstream::{Act, Gate, Reply, Upstream};
+pub(crate) use upstream::{Act, ClosedPort, Gate, Reply, Upstream};
 pub(crate) use websocket_server::WebSocketServer;
 pub(crate) use wire::Wire;
 pub(crate) use world::World;

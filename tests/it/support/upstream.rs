@@ -195,6 +195,30 @@ impl Upstream {
     }
 }
 
+/// An address on which no server listens, and which nobody else gets: connections to it are refused.
+pub(crate) struct ClosedPort(socket2::Socket);
+
+impl ClosedPort {
+    pub(crate) fn reserve() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(&any.into()).expect("a free port");
+        Self(socket)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = self.0.local_addr().expect("a bound socket has an address");
+        address.as_socket().expect("an address of IP")
+    }
+
+    /// An upstream listens there from now on.
+    pub(crate) fn listen(self) -> Upstream {
+        self.0.listen(128).expect("it listens");
+        Upstream::over(self.0.into(), UPSTREAM_TIMEOUT)
+    }
+}
+
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::SeqCst);
