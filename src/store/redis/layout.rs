@@ -19,7 +19,7 @@
 //! | `ae:<token API>` | hash | email address as it is folded → id of the account |
 //! | `accounts` | sorted set | every account, by time of registration; a member is a sequence number, the token API and the id |
 //! | `c:<counter>` | hash | what failed in one window: `e` when it ends, `s` how many are spent, `r` how many reserved. Time to live: a minute beyond a window, by intervals |
-//! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds; `i`, in how many one permit comes back. Time to live: until then |
+//! | `l:<limit and value>` | hash | what is spent of a limit that the fleet shares: `b`, when all permits are there again, in nanoseconds from `t`, a moment of Redis' clock in microseconds; `i`, in how many one permit comes back; `f`, what of `b` is forgiven to instances whose burst is `n`. Time to live: until then |
 //! | `g:<group>` | hash | remembered member → until when, a space, and a number that grows; `` → the last such number. At most [`crate::tokens::accounts::counters::MOST_REMEMBERED`] members. Time to live: [`BACKSTOP`] beyond that of the latest |
 //! | `t:<digest>` | hash | an open ticket, under the SHA-256 of it: `h` the digest of its token, `u` and `n` the names of its subject and tenant, `e` when it ends, `s` its seal. Time to live: a minute beyond its life |
 //! | `to:<digest>` | sorted set | the open tickets of one token by their end. Time to live: as the latest of them |

@@ -7,6 +7,11 @@
 --
 -- The counter is how far its permits are spent, as the time after which all are there again (`b`),
 -- the moment of which that is true (`t`, microseconds), and the time in which one comes back (`i`).
+-- Instances may have another burst or rate than the last one that took, as in the middle of a
+-- reload. What was taken counts for all of them; so what passes is never more than their largest
+-- burst, and what comes back. But it is no debt for a smaller burst (`n`): what is spent beyond that
+-- is forgiven to its instances alone (`f`), as long as no other burst needs that, too.
+--
 -- Times are nanoseconds otherwise. They are exact up to 2^53 ns, 104 days: a longer one has an
 -- error that is not noticed in it.
 local INTERVAL, BURST, WANTED = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -16,28 +21,40 @@ local LONGEST = 9e18
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local spent, is_converted = 0, false
-local kept = redis.call('HMGET', KEYS[1], 't', 'b', 'i')
+local all, forgiven, forgiven_to, is_changed = 0, 0, nil, false
+local kept = redis.call('HMGET', KEYS[1], 't', 'b', 'i', 'f', 'n')
 if kept[1] then
   -- A clock that was set back gives nothing, and counts on from where it is.
-  spent = math.max(tonumber(kept[2]) - math.max(now - tonumber(kept[1]), 0) * 1000, 0)
-  -- Of another rate or burst, as many are spent as were, as far as there are so many.
-  local before = spent
+  all = math.max(tonumber(kept[2]) - math.max(now - tonumber(kept[1]), 0) * 1000, 0)
+  forgiven, forgiven_to = math.min(tonumber(kept[4] or 0), all), tonumber(kept[5] or BURST)
+  -- Of another rate, as many are spent as were.
   local interval = tonumber(kept[3] or INTERVAL)
-  if interval ~= INTERVAL then spent = math.ceil(spent / interval * INTERVAL) end
-  spent = math.min(spent, INTERVAL * BURST)
-  is_converted = spent ~= before
+  if interval ~= INTERVAL then
+    all = math.ceil(all / interval * INTERVAL)
+    forgiven = math.floor(forgiven / interval * INTERVAL)
+    is_changed = all > 0
+  end
+end
+local spent = all - (forgiven_to == BURST and forgiven or 0)
+if spent > INTERVAL * BURST then
+  spent = INTERVAL * BURST
+  forgiven, forgiven_to, is_changed = all - spent, BURST, true
 end
 local free = math.max(math.floor((INTERVAL * BURST - spent) / INTERVAL), 0)
 local taken = math.min(WANTED, free)
-if taken > 0 or is_converted then
-  spent = spent + taken * INTERVAL
+if taken > 0 or is_changed then
+  all, spent = all + taken * INTERVAL, spent + taken * INTERVAL
   redis.call(
-    'HSET', KEYS[1], 't', string.format('%.0f', now), 'b', string.format('%.0f', spent),
+    'HSET', KEYS[1], 't', string.format('%.0f', now), 'b', string.format('%.0f', all),
     'i', string.format('%.0f', INTERVAL)
   )
+  if forgiven > 0 then
+    redis.call('HSET', KEYS[1], 'f', string.format('%.0f', forgiven), 'n', forgiven_to)
+  elseif kept[4] then
+    redis.call('HDEL', KEYS[1], 'f', 'n')
+  end
   -- A counter that has all its permits is one that is not there.
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(spent / 1000000) + 1))
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(all / 1000000) + 1))
 end
 local next_after = spent > 0 and (spent - 1) % INTERVAL + 1 or 0
 return {

@@ -90,6 +90,42 @@ async fn another_rate_or_burst_has_as_many_permits_spent_as_were() {
 }
 
 #[tokio::test]
+async fn instances_with_several_bursts_and_rates_give_no_more_than_the_largest_of_them() {
+    let world = World::new().await;
+    // Each asks for all that it can have, in turn; one of them is always refused.
+    let alternated = async |name: &str, quotas: &[Quota]| {
+        let mut granted = 0;
+        for _ in 0..5 {
+            for &quota in quotas {
+                granted += world.take(name, quota, 100).await.granted;
+            }
+        }
+        granted
+    };
+    let (wide, narrow, middle) = (quota(1, HOUR, 50), quota(1, HOUR, 2), quota(1, HOUR, 7));
+    assert_eq!(alternated("wide first", &[wide, narrow]).await, 50);
+    assert_eq!(alternated("narrow first", &[narrow, wide]).await, 50);
+    assert_eq!(alternated("three", &[middle, narrow, wide, narrow]).await, 50);
+    assert_eq!(alternated("rates", &[quota(1000, HOUR * 24, 2), wide]).await, 50);
+
+    // An hour gives one permit to all of them together, and the narrow one can have it.
+    let key = world.layout().permits(counter("wide first"));
+    for hour in 1..=5 {
+        let at: i64 = world.command("HGET", &[&key, &"t"]).await;
+        let _: i64 = world.command("HSET", &[&key, &"t", &(at - 3_600_000_000)]).await;
+        let quotas = if hour % 2 == 0 { [wide, narrow] } else { [narrow, wide] };
+        assert_eq!(alternated("wide first", &quotas).await, 1, "in hour {hour}");
+    }
+    // After all came back, each has its burst, and nothing is left of what was forgiven.
+    let _: i64 = world.command("HSET", &[&key, &"t", &0]).await;
+    let one = world.take("wide first", narrow, 1).await;
+    assert_eq!((one.granted, one.remaining), (1, 1));
+    let kept: Vec<Option<String>> = world.command("HMGET", &[&key, &"f", &"n"]).await;
+    assert_eq!(kept, [None, None]);
+    assert_eq!(alternated("wide first", &[narrow, wide]).await, 49);
+}
+
+#[tokio::test]
 async fn calls_at_the_same_time_share_out_what_there_is_and_no_more() {
     let world = World::new().await;
     let take = || world.store.take(counter("a"), quota(1, HOUR, 150), number(7));
