@@ -109,7 +109,7 @@ pub use plan::{
 };
 pub use presets::Preset;
 pub use redirect::{Redirect, RedirectPath, RedirectServer};
-pub use redirect_loops::RedirectLoop;
+pub use redirect_loops::{Doubts, OtherScheme, RedirectLoop};
 pub use requirement::{Requirement, RequirementField};
 pub use respond::ResponseBody;
 pub use route_limits::{Limit, LimitKey, RouteLimits};

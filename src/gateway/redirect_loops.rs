@@ -3,9 +3,11 @@
 //! Of each route that redirects, an example is made of a request that takes it, and followed as a
 //! browser would. That finds a route that leads to itself, whether by what stands in its address or
 //! by a parameter, several that lead to each other, and one that leads further and further. An
-//! address of another server is followed only where a route names that host, and then what is found
-//! depends on whether its requests come here; otherwise it is not known what answers there. Nor is
-//! it at a port that the address names.
+//! address of another server is followed only where a route names that host; otherwise it is not
+//! known what answers there. Nor is it at a port that the address names.
+//!
+//! Not all that is found is certain: requests to another host or with another scheme may not come
+//! here, and what a request has in its header may be another thing the next time.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -34,9 +36,29 @@ pub struct RedirectLoop {
     pub route: usize,
     /// A request that is led on, in words.
     pub example: String,
-    /// The host to whose requests it leads, where that is another than the one that was asked: it
-    /// is not certain that they come here.
-    pub by_other_host: Option<String>,
+    /// On what it depends whether it ends.
+    pub doubts: Doubts,
+}
+
+/// What is not certain of a redirect that never ends; all `None` and `false`: it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// It leads to this host, and another one was asked; its requests may not come here.
+    pub other_host: Option<String>,
+    /// It leads to another scheme, whose requests may not come here.
+    pub other_scheme: Option<OtherScheme>,
+    /// A route on the way has conditions on headers. A proxy in front may set those by what comes
+    /// to it: by the scheme, or by a cookie.
+    pub by_headers: bool,
+}
+
+/// A scheme to which a redirect leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherScheme {
+    /// Its name.
+    pub name: &'static str,
+    /// The scheme that was asked, where the route takes both: it may be meant for this one alone.
+    pub enough: Option<&'static str>,
 }
 
 /// A request that is followed.
@@ -47,8 +69,7 @@ struct Follower {
     path: String,
     query: Option<String>,
     headers: HeaderMap,
-    /// The last host that it was led to by its name.
-    other_host: Option<String>,
+    doubts: Doubts,
 }
 
 impl Plan {
@@ -73,14 +94,19 @@ impl Plan {
         examples.into_iter().find_map(|(scheme, method)| {
             let values = VALUES.into_iter();
             let mut requests = values.map(|value| Follower::of(route, &method, scheme, value));
-            let mut request = requests.find(|request| request.route(self) == Some(at))?;
+            let mut request = requests
+                .find_map(|mut request| (request.route(self) == Some(at)).then_some(request))?;
             let asked = request.words();
             let first = request.follow(self)?;
             for _ in 1..MOST {
                 request.follow(self)?;
             }
             let example = format!("{asked} is led to {first}, and from there on without an end");
-            Some(RedirectLoop { route: at, example, by_other_host: request.other_host })
+            let mut doubts = request.doubts;
+            if let Some(other) = &mut doubts.other_scheme {
+                other.enough = route.scheme.is_none().then(|| scheme.name());
+            }
+            Some(RedirectLoop { route: at, example, doubts })
         })
     }
 
@@ -108,7 +134,8 @@ impl Follower {
         };
         let (headers, query) = meeting(route.when.as_deref());
         let path = path.join("/");
-        Self { method: method.clone(), scheme, host, path, query, headers, other_host: None }
+        let (method, doubts) = (method.clone(), Doubts::default());
+        Self { method, scheme, host, path, query, headers, doubts }
     }
 
     fn words(&self) -> String {
@@ -119,7 +146,7 @@ impl Follower {
     }
 
     /// The place of the route that it takes.
-    fn route(&self, plan: &Plan) -> Option<usize> {
+    fn route(&mut self, plan: &Plan) -> Option<usize> {
         if plan.table.own.find(&self.path).is_some() {
             return None;
         }
@@ -127,11 +154,15 @@ impl Follower {
         let is_met = |conditions: &Conditions| {
             conditions.hold(&self.headers, self.query.as_deref()).unwrap_or_default()
         };
+        let mut by_headers = false;
         let mut taking = entries.iter().filter(|entry| entry.takes(&self.method));
         let found = taking.find(|entry| {
-            let route = plan.routes.get(entry.route);
-            route.is_some_and(|route| route.when.as_deref().is_none_or(is_met))
+            let Some(route) = plan.routes.get(entry.route) else { return false };
+            let conditions = route.when.as_deref();
+            by_headers |= conditions.is_some_and(|conditions| !conditions.headers.is_empty());
+            conditions.is_none_or(is_met)
         });
+        self.doubts.by_headers |= by_headers;
         found.map(|entry| entry.route)
     }
 
@@ -151,10 +182,15 @@ impl Follower {
                 return None;
             }
             if let Some(other) = server.host.as_ref().filter(|host| **host != self.host) {
-                self.other_host = Some(other.clone());
+                self.doubts.other_host = Some(other.clone());
                 self.host.clone_from(other);
             }
-            self.scheme = if server.scheme == "https" { Scheme::Https } else { Scheme::Http };
+            let scheme = if server.scheme == "https" { Scheme::Https } else { Scheme::Http };
+            if scheme != self.scheme {
+                let name = scheme.name();
+                self.doubts.other_scheme.get_or_insert(OtherScheme { name, enough: None });
+                self.scheme = scheme;
+            }
         }
         let target: Uri = location.parse().ok()?;
         self.path = target.path().to_owned();

@@ -31,11 +31,7 @@ fn a_redirect_that_never_ends_is_a_fault_that_shows_an_example() {
         ("path = \"/ring/2/{x}\"\nredirect.to = \"/ring/1/{x}\"", "/ring/2/a is led to /ring/1/a"),
         // By an address, where that is this keyward's own.
         (
-            "path = \"/host/{*rest}\"\nredirect.to = \"https://{host}/host/{rest}\"",
-            "/host/a/a is led to https://host.example/host/a/a",
-        ),
-        (
-            "host = \"www.example.com\"\npath = \"/www/{*rest}\"\n\
+            "scheme = \"https\"\nhost = \"www.example.com\"\npath = \"/www/{*rest}\"\n\
              redirect.to = \"https://www.example.com:443/www/{rest}\"",
             "/www/a/a is led to https://www.example.com:443/www/a/a",
         ),
@@ -45,8 +41,7 @@ fn a_redirect_that_never_ends_is_a_fault_that_shows_an_example() {
         ),
         // As what chooses the route stays.
         (
-            "path = \"/when\"\nwhen = { query = { \"a b\" = \"1&2\" }, headers = { X-A = true } }\n\
-             redirect.to = \"/when\"",
+            "path = \"/when\"\nwhen.query = { \"a b\" = \"1&2\" }\nredirect.to = \"/when\"",
             "/when?a%20b=1%262 is led to /when?a%20b=1%262",
         ),
         ("path = \"/post\"\nmethods = [\"POST\"]\nredirect.to = \"/post\"", "POST http://"),
@@ -93,6 +88,66 @@ fn a_redirect_that_never_ends_by_another_host_of_this_keyward_is_a_warning() {
     let said = world.run(&["validate"]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(!said.contains("leads to no answer"), "{said}");
+}
+
+/// Another program may have the port of the other scheme, and a proxy in front may tell by a field
+/// what came to it, or who is logged in by now.
+#[test]
+fn a_redirect_that_may_never_end_by_its_scheme_or_a_header_is_a_warning() {
+    let same = "what \"when.headers\" asks for is the same in all of these requests";
+    let https = "if requests by https come to this keyward";
+    let remedy = "for requests by http alone, say scheme = \"http\" on this [[route]]";
+    let doubtful = [
+        (
+            "path = \"/host/{*rest}\"\nredirect.to = \"https://{host}/host/{rest}\"",
+            "GET http://host.example/host/a/a is led to https://host.example/host/a/a",
+            format!("{https}; {remedy}"),
+        ),
+        (
+            "path = \"/x/{*rest}\"\nwhen.headers = { CloudFront-Forwarded-Proto = \"http\" }\n\
+             redirect.to = \"https://{host}/x/{rest}\"",
+            "GET http://host.example/x/a/a is led to https://host.example/x/a/a",
+            format!("{https} and {same}; {remedy}"),
+        ),
+        (
+            "path = \"/when\"\nwhen.headers = { X-A = true }\nredirect.to = \"/when\"",
+            "GET http://host.example/when is led to /when",
+            format!("if {same}"),
+        ),
+        (
+            "scheme = \"http\"\npath = \"/both\"\nredirect.to = \"https://{host}/both\"",
+            "GET http://host.example/both is led to https://host.example/both",
+            https.to_owned(),
+        ),
+        (
+            "scheme = \"https\"\npath = \"/both\"\nredirect.to = \"http://{host}/both\"",
+            "GET https://host.example/both is led to http://host.example/both",
+            "if requests by http come to this keyward".to_owned(),
+        ),
+        (
+            "path = \"/page\"\nredirect = { to = \"/login\", status = 303 }",
+            "GET http://host.example/page is led to /login",
+            format!("if {same}"),
+        ),
+        (
+            "path = \"/login\"\nredirect = { to = \"/page\", status = 303 }",
+            "GET http://host.example/login is led to /page",
+            format!("if {same}"),
+        ),
+    ];
+    let known = "path = \"/page\"\nwhen.headers = { X-User = true }\nrespond.body = \"page\"";
+    let routes: Vec<_> = doubtful.iter().map(|(route, ..)| *route).chain([known]).collect();
+    let world = start(&routes);
+    let said = world.run(&["validate"]);
+    assert_eq!(said.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let warnings: Vec<_> =
+        said.lines().filter(|line| line.contains("\"to\" leads to no answer")).collect();
+    assert_eq!(warnings.len(), doubtful.len(), "{said}");
+    for ((route, example, ifs), warning) in doubtful.iter().zip(warnings) {
+        let expected = format!("{example}, and from there on without an end, {ifs}");
+        assert!(warning.ends_with(&expected), "{route}: {warning}");
+    }
 }
 
 #[test]

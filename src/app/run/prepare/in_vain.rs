@@ -1,6 +1,6 @@
 //! Routes that answer nothing: no request reaches them, or their redirect never ends.
 
-use crate::gateway::{Plan, RedirectLoop};
+use crate::gateway::{Doubts, Plan, RedirectLoop};
 
 /// What is wrong with a route, and the key at which it is said.
 pub(super) enum InVain {
@@ -25,14 +25,28 @@ pub(super) fn in_vain(plan: &Plan) -> Vec<InVain> {
 }
 
 fn endless(found: RedirectLoop) -> InVain {
-    let RedirectLoop { route, example, by_other_host } = found;
+    let RedirectLoop { route, example, doubts } = found;
+    let Doubts { other_host, other_scheme, by_headers } = doubts;
     let key = format!("route[{route}].redirect.to");
     let message = format!("\"to\" leads to no answer: {example}");
-    match by_other_host {
-        None => InVain::Fault { key, message },
-        Some(host) => {
-            let message = format!("{message}, if requests to {host} come to this keyward");
-            InVain::Warning { key, message }
-        }
+    let mut ifs = Vec::new();
+    if let Some(host) = &other_host {
+        ifs.push(format!("requests to {host} come to this keyward"));
+    } else if let Some(scheme) = &other_scheme {
+        ifs.push(format!("requests by {} come to this keyward", scheme.name));
     }
+    if by_headers {
+        ifs.push("what \"when.headers\" asks for is the same in all of these requests".to_owned());
+    }
+    if ifs.is_empty() {
+        return InVain::Fault { key, message };
+    }
+    let mut message = format!("{message}, if {}", ifs.join(" and "));
+    let enough = other_scheme.filter(|_| other_host.is_none()).and_then(|scheme| scheme.enough);
+    if let Some(scheme) = enough {
+        message.push_str(&format!(
+            "; for requests by {scheme} alone, say scheme = \"{scheme}\" on this [[route]]"
+        ));
+    }
+    InVain::Warning { key, message }
 }
