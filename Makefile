@@ -63,8 +63,8 @@ test:
 # sentinels and Clusters among them. Those of the OpenAPI document need Python with its venv, and a
 # Chromium that follows a person's clicks. Other makers' HTTP, which tests/black_box puts on both
 # sides of keyward: nginx, nghttp and h2load, Node, Go, openssl, Java. The apps of examples/ are run
-# besides by npm and PHP. Network namespaces take iproute2 and nftables. systemd's own tools judge
-# the units, shellcheck the scripts.
+# besides by npm, Tomcat and PHP. Network namespaces take iproute2 and nftables. systemd's own tools
+# judge the units, shellcheck the scripts.
 # Instructions are counted by valgrind.
 tools:
 	@say() { echo "make test: $$*" >&2; }
@@ -108,6 +108,7 @@ tools:
 	command -v node >/dev/null || needed="$$needed nodejs"
 	command -v npm >/dev/null || needed="$$needed npm"
 	command -v javac >/dev/null || needed="$$needed default-jdk-headless"
+	[ -e /usr/share/java/tomcat10-embed-core.jar ] || needed="$$needed libtomcat10-embed-java"
 	command -v php >/dev/null || needed="$$needed php-cli"
 	command -v go >/dev/null && [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] \
 	    || needed="$$needed golang-go golang-golang-x-net-dev"

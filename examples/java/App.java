@@ -1,27 +1,29 @@
-// Reads the identity headers of keyward, with the JDK alone.
+// Reads the identity headers of keyward, with a servlet; below it is the Tomcat that runs it.
 //
-// They are true only if nothing but keyward can connect. So this listens on the loopback address
-// (new InetSocketAddress(port) is all addresses), with keyward on the same machine or in the same
-// pod. Elsewhere a network policy or a firewall must see to it: README.md, "Let nothing come past
-// keyward".
+// They are true only if nothing but keyward can connect. So this listens on 127.0.0.1 (a connector
+// without "address" takes all), with keyward on the same machine or in the same pod. Elsewhere a
+// network policy or a firewall must see to it: README.md, "Let nothing come past keyward".
 
 import static java.nio.charset.StandardCharsets.*;
 
-import com.sun.net.httpserver.*;
+import jakarta.servlet.http.*;
 import java.io.IOException;
-import java.net.*;
+import java.net.URLDecoder;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.util.*;
-import java.util.concurrent.Executors;
+import org.apache.catalina.core.StandardContext;
+import org.apache.catalina.startup.Tomcat;
 
-class App {
+class App extends HttpServlet {
+    static final List<String> NAMES = List.of("Subject", "Username", "Organization", "Role");
     // What keyward writes: visible ASCII, with the space, % and all else as %XX of their UTF-8. No
     // byte is above 127, so it is no matter that the server reads header fields as Latin-1.
     static final String WRITTEN = "([!-$&-~]|%[0-9A-Fa-f]{2})*";
 
     // The value of a field that keyward sends once or, if the token does not say it, not at all.
-    static String one(Headers headers, String name) throws IOException {
-        var values = headers.getOrDefault(name, List.of());
+    static String one(HttpServletRequest in, String name) throws IOException {
+        var values = Collections.list(in.getHeaders(name)); // getHeader takes the first of two
         if (values.size() > 1 || !values.stream().allMatch(value -> value.matches(WRITTEN)))
             throw new IOException(name + " is not as keyward sends it");
         if (values.isEmpty()) return null;
@@ -30,51 +32,59 @@ class App {
         return UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes.getBytes(ISO_8859_1))).toString();
     }
 
-    static void serve(HttpExchange exchange) throws IOException {
+    // Instead of doGet and doPost. Where there are many servlets, a Filter can read the headers.
+    @Override
+    protected void service(HttpServletRequest in, HttpServletResponse out) throws IOException {
         var caller = new LinkedHashMap<String, String>();
-        var headers = exchange.getRequestHeaders();
         try {
-            for (var name : List.of("Subject", "Username", "Organization", "Role"))
-                caller.put(name, one(headers, "X-Keyward-" + name));
+            for (var name : NAMES) caller.put(name, one(in, "X-Keyward-" + name));
             // The id leads to keyward's access log. The subject is shown as it came, in ASCII.
-            var shown = headers.getFirst("X-Keyward-Subject");
-            System.out.println("request_id=" + one(headers, "X-Request-Id") + " subject=" + shown);
+            var shown = in.getHeader("X-Keyward-Subject");
+            System.out.println("request_id=" + one(in, "X-Request-Id") + " subject=" + shown);
         } catch (IOException fault) { // of two values, none is guessed to be right
-            answer(exchange, 500, fault.getMessage() + "\n");
+            answer(out, 500, fault.getMessage() + "\n");
             return;
         }
         var subject = caller.get("Subject");
         var known = new StringBuilder();
         caller.values().removeIf(Objects::isNull);
         caller.forEach((name, value) -> known.append(name + ": " + value + "\n"));
-        var what = exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath();
+        // Tomcat has decoded the path and resolved "..", "//" and ";x", as getRequestURI has not:
+        // whether a caller is needed is asked by the path that is served.
+        var what = in.getMethod() + " " + in.getServletPath();
         if (subject == null && !what.equals("GET /public/whoami"))
-            answer(exchange, 401, "this needs a caller\n");
+            answer(out, 401, "this needs a caller\n");
         else if (what.equals("GET /whoami") || what.equals("GET /public/whoami"))
-            answer(exchange, 200, known.isEmpty() ? "nobody\n" : known.toString());
+            answer(out, 200, known.isEmpty() ? "nobody\n" : known.toString());
         else if (what.equals("GET /admin/report") && !"admin".equals(caller.get("Role")))
-            answer(exchange, 403, "this needs the role admin\n");
+            answer(out, 403, "this needs the role admin\n");
         else if (what.equals("GET /admin/report"))
-            answer(exchange, 200, "a report for " + subject + "\n");
+            answer(out, 200, "a report for " + subject + "\n");
         else if (what.equals("POST /notes")) {
-            var body = new String(exchange.getRequestBody().readAllBytes(), UTF_8);
-            answer(exchange, 200, subject + " wrote: " + body + "\n");
-        } else answer(exchange, 404, "there is nothing\n");
+            var body = new String(in.getInputStream().readAllBytes(), UTF_8);
+            answer(out, 200, subject + " wrote: " + body + "\n");
+        } else answer(out, 404, "there is nothing\n");
     }
 
-    static void answer(HttpExchange exchange, int status, String text) throws IOException {
-        exchange.getResponseHeaders().set("Content-Type", "text/plain; charset=utf-8");
-        exchange.sendResponseHeaders(status, text.getBytes(UTF_8).length);
-        exchange.getResponseBody().write(text.getBytes(UTF_8));
-        exchange.close();
+    static void answer(HttpServletResponse out, int status, String text) throws IOException {
+        out.setContentType("text/plain; charset=utf-8");
+        out.setStatus(status);
+        out.getWriter().print(text);
     }
 
-    public static void main(String[] arguments) throws IOException {
-        var port = Integer.parseInt(System.getenv().getOrDefault("PORT", "3000"));
-        var address = new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
-        var server = HttpServer.create(address, 0);
-        server.setExecutor(Executors.newCachedThreadPool());
-        server.createContext("/", App::serve);
-        server.start();
+    public static void main(String[] arguments) throws Exception {
+        var room = Files.createTempDirectory("tomcat").toFile();
+        room.deleteOnExit();
+        var tomcat = new Tomcat();
+        tomcat.setBaseDir(room.getPath());
+        tomcat.setPort(Integer.parseInt(System.getenv().getOrDefault("PORT", "3000")));
+        tomcat.getConnector().setProperty("address", "127.0.0.1");
+        tomcat.getConnector().setThrowOnFailure(true);
+        var context = (StandardContext) tomcat.addContext("", null);
+        context.setWorkDir(room.getPath());
+        context.setIgnoreAnnotations(true); // they are in a jar of their own
+        Tomcat.addServlet(context, "app", new App()).addMapping("/");
+        tomcat.start();
+        tomcat.getServer().await();
     }
 }

@@ -37,6 +37,18 @@ from running_servers import folder, run, until
 
 # These two see two fields as one with a comma.
 JOINING = ("django", "php")
+# Other spellings of /admin/report, to those that decode or resolve; some begin as a public path.
+DETOURS = (
+    "/public/..;/admin/report",
+    "/public/../admin/report",
+    "/public/%2e%2e/admin/report",
+    "/public/whoami/..;x=y/../admin/report",
+    "/public;/../admin/report",
+    "//admin//report;x=y",
+    "/admin/./report",
+    "/%61dmin/report",
+    "/admin%2Freport",
+)
 # Every way to write a name, by what could be read as it.
 SPELLINGS = (
     "X-Keyward-{}",
@@ -165,6 +177,23 @@ class Checks:
 
         self.of_each(check)
 
+    def paths(self):
+        """However a path is written, no app opens what is an administrator's to another one."""
+        role = [("X-Keyward-Role", "admin")]
+
+        def check(app):
+            for path in DETOURS:
+                said = [app.ask(path), app.ask(path, ALICE), app.ask_directly(path, *role)]
+                for answer in said:
+                    is_so = answer.status >= 400 and "a report" not in answer.text
+                    assert is_so, f"{app.name}: {answer.status} {answer.text!r} for {path}"
+            if app.name == "java":
+                # Its container makes another path of it, and that page asks who calls.
+                caller = [("X-Keyward-Subject", "u-2"), *role]
+                app.assert_is(app.ask_directly(DETOURS[0], *caller), 200, "a report for u-2\n")
+
+        self.of_each(check)
+
     def logs(self):
         """The id that keyward gave a request is in the app's log and in keyward's."""
 
@@ -279,6 +308,7 @@ class Checks:
             self.names,
             self.forged,
             self.roles,
+            self.paths,
             self.logs,
             self.bodies,
             self.strict,

@@ -28,7 +28,7 @@ RUNTIMES = {
     "django": ("gunicorn", "pip install -r tests/black_box/requirements.txt"),
     "express": ("npm", "apt-get install nodejs npm"),
     "go": ("go", "apt-get install golang-go"),
-    "java": ("javac", "apt-get install default-jdk-headless"),
+    "java": ("javac", "apt-get install default-jdk-headless libtomcat10-embed-java"),
     "axum": ("cargo", "install Rust"),
     "php": ("php", "apt-get install php-cli"),
 }
