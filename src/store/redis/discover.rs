@@ -20,6 +20,10 @@ mod tests;
 /// How long one sentinel or node may take to say what it knows.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a look for another primary may take: the questions, and a connection to the primary
+/// that is named, with the wait for its turn.
+const LOOK: Duration = Duration::from_millis(1500);
+
 impl Nodes {
     /// The primary as it can be found now. A single server is not asked for that.
     ///
@@ -28,12 +32,24 @@ impl Nodes {
     /// Mostly [`DiscoveryError::MasterUnknown`] with what each server that was asked said;
     /// [`DiscoveryError::NotMaster`] while a failover is under way.
     pub async fn discover(&self) -> Result<NodeAddress, DiscoveryError> {
+        self.find(None).await
+    }
+
+    /// Whether another server than `present` is the primary now. `present` may hang or be slow, so
+    /// it is not connected to: where it is still named, that is the answer.
+    pub(super) async fn is_elsewhere(&self, present: &NodeAddress) -> bool {
+        let found = timeout(LOOK, self.find(Some(present))).await;
+        found.is_ok_and(|found| found.is_ok_and(|found| found != *present))
+    }
+
+    /// The primary. `present` is believed without a connection to it.
+    async fn find(&self, present: Option<&NodeAddress>) -> Result<NodeAddress, DiscoveryError> {
         match &self.settings.servers {
             Servers::Single(address) => Ok(address.clone()),
             Servers::Sentinel { sentinels, master, .. } => {
-                self.ask_sentinels(sentinels, master).await
+                self.ask_sentinels(sentinels, master, present).await
             }
-            Servers::Cluster(nodes) => self.ask_cluster(nodes).await,
+            Servers::Cluster(nodes) => self.ask_cluster(nodes, present).await,
         }
     }
 }

@@ -43,7 +43,7 @@ use crate::tokens::store::StoreError;
 /// Heartbeats in the time of one lease: so many may be lost or late, less one, before it ends.
 const BEATS: u32 = 4;
 
-/// How often, at most, another server is looked for while the link is silent.
+/// The pause before each look for another server while the link is silent.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Confirmations that wait to be sent. In place of further ones, the other instances wait for our
@@ -161,7 +161,8 @@ impl Link {
                     lease.give_up(clock::uptime());
                     // After a planned failover the old primary may live on without its replicas,
                     // while another server is primary.
-                    if self.is_elsewhere(&address).await {
+                    let look = self.nodes.is_elsewhere(&address);
+                    if self.attend(&connection, &mut confirmations, look).await? {
                         return Err(not_primary());
                     }
                 }
@@ -197,12 +198,6 @@ impl Link {
         self.begin(&generation);
         self.fleet.cache().lease().grant(sent);
         Ok(())
-    }
-
-    /// Whether another server is named as the primary: a reason to look anew.
-    async fn is_elsewhere(&self, address: &NodeAddress) -> bool {
-        let found = timeout(LOOK_EVERY, self.nodes.discover()).await;
-        found.is_ok_and(|found| found.is_ok_and(|found| found != *address))
     }
 
     /// Sends confirmations until `work` is done or the link has ended.
@@ -253,7 +248,7 @@ impl Link {
         let replaced = async {
             loop {
                 sleep(LOOK_EVERY).await;
-                if self.is_elsewhere(address).await {
+                if self.nodes.is_elsewhere(address).await {
                     return;
                 }
             }

@@ -23,14 +23,16 @@ impl Nodes {
     pub(super) async fn ask_cluster(
         &self,
         configured: &[NodeAddress],
+        present: Option<&NodeAddress>,
     ) -> Result<NodeAddress, DiscoveryError> {
         let nodes: BTreeSet<_> = self.learned().nodes.iter().chain(configured).cloned().collect();
-        let mut nodes = Vec::from_iter(nodes);
+        // An old primary that is cut off names itself.
+        let mut nodes: Vec<_> = nodes.into_iter().filter(|node| Some(node) != present).collect();
         let start = usize::try_from(random()).unwrap_or(0) % nodes.len().max(1);
         nodes.rotate_left(start);
         let (mut reasons, mut failed) = (Vec::new(), Vec::new());
         for node in &nodes {
-            match self.ask_node(node, &mut failed).await {
+            match self.ask_node(node, present, &mut failed).await {
                 Ok(Some(primary)) => return Ok(primary),
                 Ok(None) => {}
                 Err(error) => reasons.push(error),
@@ -40,11 +42,13 @@ impl Nodes {
     }
 
     /// Asks one node for the slots, and then the primary that it names whether the slot is its own;
-    /// `MOVED` leads on. `None`: it names one that is among the `failed`. Until a dead primary is
-    /// replaced, every node names it, and connections are paced: it is tried once.
+    /// `MOVED` leads on. If it names `present`, that is not asked. `None`: it names one that is
+    /// among the `failed`. Until a dead primary is replaced, every node names it, and connections
+    /// are paced: it is tried once.
     async fn ask_node(
         &self,
         node: &NodeAddress,
+        present: Option<&NodeAddress>,
         failed: &mut Vec<NodeAddress>,
     ) -> Result<Option<NodeAddress>, DiscoveryError> {
         let not_now = |node: &NodeAddress, words| DiscoveryError::NotNow(node.clone(), words);
@@ -62,6 +66,9 @@ impl Nodes {
             None => node.clone(),
         };
         for _ in 0..HOPS {
+            if present == Some(&candidate) {
+                return Ok(Some(candidate));
+            }
             if failed.contains(&candidate) {
                 return Ok(None);
             }

@@ -4,19 +4,29 @@
 //! *configuration epoch* with every failover, so an old primary that comes back, or a sentinel that
 //! was cut off, does not win against what has been voted since (Redis Sentinel documentation,
 //! "Configuration epochs").
+//!
+//! A sentinel may hang together with the master, if they share a host: once a majority agrees, the
+//! others are waited for only briefly.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::super::discovery_error::DiscoveryError;
 use super::super::node::{Nodes, Peer};
 use super::super::settings::NodeAddress;
 use super::{briefly, unknown};
 
+/// How long the other sentinels are waited for once a majority agrees: one of them may know of a
+/// failover of which the majority has not heard yet.
+const REST: Duration = Duration::from_millis(100);
+
 /// What one sentinel says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) address: NodeAddress,
     pub(super) epoch: u64,
@@ -27,11 +37,10 @@ impl Nodes {
         &self,
         sentinels: &[NodeAddress],
         master: &str,
+        present: Option<&NodeAddress>,
     ) -> Result<NodeAddress, DiscoveryError> {
-        let asked =
-            sentinels.iter().map(|sentinel| briefly(sentinel, self.ask_sentinel(sentinel, master)));
         let (mut named, mut reasons) = (Vec::new(), Vec::new());
-        for answer in all(asked).await {
+        for answer in self.answers(sentinels, master).await {
             match answer {
                 Ok(answer) => named.push(answer),
                 Err(error) => reasons.push(error),
@@ -46,12 +55,40 @@ impl Nodes {
         self.learned().epoch = epoch;
         let mut last = DiscoveryError::MasterUnknown(Vec::new());
         for candidate in candidates {
+            if present == Some(&candidate) {
+                return Ok(candidate);
+            }
             match self.connect(&candidate, None).await {
                 Ok(_) => return Ok(candidate),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// The answers of all sentinels, or of those that answer within [`REST`] once a majority agrees.
+    async fn answers(
+        &self,
+        sentinels: &[NodeAddress],
+        master: &str,
+    ) -> Vec<Result<Named, DiscoveryError>> {
+        let asked =
+            sentinels.iter().map(|sentinel| briefly(sentinel, self.ask_sentinel(sentinel, master)));
+        let mut running = asked.map(Box::pin).collect();
+        let mut answers = Vec::new();
+        while !is_agreed(answers.iter().flatten(), sentinels.len())
+            && let Some(answer) = next(&mut running).await
+        {
+            answers.push(answer);
+        }
+        let rest = async {
+            while let Some(answer) = next(&mut running).await {
+                answers.push(answer);
+            }
+        };
+        // Late ones count as not asked.
+        let _ = timeout(REST, rest).await;
+        answers
     }
 
     async fn ask_sentinel(
@@ -79,24 +116,30 @@ impl Nodes {
     }
 }
 
-/// The outputs of all futures, which run at the same time. They are few: polling all of them
-/// whenever one makes progress is cheap enough.
-async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<Option<Pin<Box<F>>>> = futures.map(Box::pin).map(Some).collect();
-    let mut outputs = Vec::with_capacity(running.len());
+/// Takes out the first of the futures that ends, and returns its output; `None`: there are none.
+/// They are few: polling all of them whenever one makes progress is cheap enough.
+async fn next<F: Future>(running: &mut Vec<Pin<Box<F>>>) -> Option<F::Output> {
     poll_fn(|context| {
-        for slot in &mut running {
-            if let Some(future) = slot
-                && let Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                outputs.push(output);
-                *slot = None;
+        let polled = running.iter_mut().map(|future| future.as_mut().poll(context));
+        match polled.enumerate().find(|(_, poll)| poll.is_ready()) {
+            Some((index, output)) => {
+                drop(running.swap_remove(index));
+                output.map(Some)
             }
+            None if running.is_empty() => Poll::Ready(None),
+            None => Poll::Pending,
         }
-        if running.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
     })
-    .await;
-    outputs
+    .await
+}
+
+/// Whether more than half of so many sentinels name one address with one epoch.
+pub(super) fn is_agreed<'a>(
+    named: impl Iterator<Item = &'a Named> + Clone,
+    sentinels: usize,
+) -> bool {
+    let votes = |one| named.clone().filter(|other| *other == one).count();
+    named.clone().any(|one| votes(one) * 2 > sentinels)
 }
 
 /// The addresses that are named with the newest epoch, the most often named first; none if that is

@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::cluster::{read_slots, slot_of};
-use super::sentinel::{Named, choose};
+use super::sentinel::{Named, choose, is_agreed};
 use super::*;
 use crate::store::redis::server::{RedisServer, Reply, cluster, sentinels, wait_until};
 use crate::store::redis::settings::RedisSettings;
@@ -42,6 +42,19 @@ fn the_newest_configuration_wins_and_then_the_majority() {
     assert_eq!(chosen(&[named(1, 2), named(2, 2), named(2, 2)], 0), Some((vec![2, 1], 2)));
     assert_eq!(chosen(&[named(1, 1)], 2), None, "older than what is known");
     assert_eq!(chosen(&[named(1, 2)], 2), Some((vec![1], 2)));
+}
+
+#[test]
+fn sentinels_agree_when_more_than_half_of_all_name_one_address_with_one_epoch() {
+    let agreed = |named: &[Named], sentinels| is_agreed(named.iter(), sentinels);
+    assert!(agreed(&[named(1, 1)], 1));
+    assert!(agreed(&[named(1, 1), named(1, 1)], 3));
+    assert!(agreed(&[named(2, 2), named(1, 1), named(1, 1)], 3));
+    assert!(!agreed(&[], 1));
+    assert!(!agreed(&[named(1, 1)], 2));
+    assert!(!agreed(&[named(1, 1), named(1, 1)], 4), "a half is not enough");
+    assert!(!agreed(&[named(1, 1), named(2, 1)], 3));
+    assert!(!agreed(&[named(1, 1), named(1, 2)], 3));
 }
 
 #[test]
@@ -141,6 +154,48 @@ async fn a_single_sentinel_that_is_left_is_enough() {
     watch[1].thaw();
 }
 
+/// Connections that a server has ever accepted, this one included.
+fn accepted_by(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "stats"]).text();
+    let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a count")
+}
+
+#[tokio::test]
+async fn a_master_that_hangs_together_with_a_sentinel_is_known_to_be_replaced() {
+    let old = RedisServer::start();
+    let new = RedisServer::start_with(&format!("replicaof 127.0.0.1 {}", old.port));
+    let watch = sentinels(3, &old, Duration::from_millis(500));
+    let nodes = watched_by(&watch);
+    // While it is named, it is not connected to: only the sentinels may, once in a while.
+    let before = accepted_by(&old);
+    for _ in 0..20 {
+        assert!(!nodes.is_elsewhere(&address(&old)).await);
+    }
+    assert!(accepted_by(&old) - before < 20);
+    watch[2].freeze();
+    // Two of three agree: the third is not waited for until it counts as silent. Any one of some
+    // tries shows that, as a busy machine may be slow.
+    let mut shortest = Duration::MAX;
+    for _ in 0..20 {
+        let begun = std::time::Instant::now();
+        assert_eq!(nodes.discover().await, Ok(address(&old)));
+        shortest = shortest.min(begun.elapsed());
+        if shortest < TIMEOUT {
+            break;
+        }
+    }
+    assert!(shortest < TIMEOUT, "{shortest:?}");
+    old.freeze();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !nodes.is_elsewhere(&address(&old)).await {
+        assert!(std::time::Instant::now() < deadline, "no other one is seen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(nodes.discover().await, Ok(address(&new)));
+    assert!(!nodes.is_elsewhere(&address(&new)).await);
+}
+
 #[tokio::test]
 async fn in_a_cluster_the_master_of_the_slot_is_found_also_after_it_has_moved() {
     let nodes = cluster(3);
@@ -159,4 +214,11 @@ async fn in_a_cluster_the_master_of_the_slot_is_found_also_after_it_has_moved() 
     }
     assert_eq!(found.discover().await, Ok(address(&nodes[target])));
     assert_eq!(found.learned().nodes.len(), 3, "the others were learned");
+    // To those that use the source, and to no others, it is elsewhere: as the target says, once it
+    // is asked.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !found.is_elsewhere(&address(&nodes[owner])).await {
+        assert!(std::time::Instant::now() < deadline, "the move is not seen");
+    }
+    assert!(!found.is_elsewhere(&address(&nodes[target])).await);
 }

@@ -4,22 +4,26 @@ use std::time::Duration;
 
 use super::{RedisServer, Reply, wait_until};
 
-/// So many sentinels that watch `master` under the name `fleet`; a majority of them agrees on a
-/// failover, which begins `down_after` after the master fell silent. Returns when they know each
-/// other.
+/// So many sentinels that watch `master` under the name `fleet`. A majority of them agrees on a
+/// failover, which the first one begins when the master has been silent for `down_after`: the
+/// others need more votes than there are. When two begin one at the same time, two replicas become
+/// masters, and it takes ten seconds until one of them gives up. Returns when they know each other.
 pub(crate) fn sentinels(
     count: usize,
     master: &RedisServer,
     down_after: Duration,
 ) -> Vec<RedisServer> {
-    let lines = format!(
-        "sentinel monitor fleet 127.0.0.1 {} {}\nsentinel down-after-milliseconds fleet {}\n\
-         sentinel failover-timeout fleet 5000\n",
-        master.port,
-        count / 2 + 1,
-        down_after.as_millis()
-    );
-    let sentinels: Vec<_> = (0..count).map(|_| RedisServer::start_sentinel(&lines)).collect();
+    let lines = |quorum| {
+        format!(
+            "sentinel monitor fleet 127.0.0.1 {} {quorum}\n\
+             sentinel down-after-milliseconds fleet {}\nsentinel failover-timeout fleet 5000\n",
+            master.port,
+            down_after.as_millis()
+        )
+    };
+    let quorums = (0..count).map(|index| if index == 0 { count / 2 + 1 } else { count + 1 });
+    let sentinels: Vec<_> =
+        quorums.map(|quorum| RedisServer::start_sentinel(&lines(quorum))).collect();
     let all_met = || {
         sentinels.iter().all(|sentinel| {
             let Reply::Array(known) = sentinel.command(&["SENTINEL", "SENTINELS", "fleet"]) else {
