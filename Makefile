@@ -10,8 +10,8 @@
 # make audit         licences, bans and sources of the dependencies, and known advisories
 # make release       the binary to deploy: built twice, the second time with what the first one
 #                    learned under load
-# make deb           a Debian package of the release build, or of KEYWARD=file, and a look at it; as
-#                    root
+# make deb           a Debian package of the release build, or of KEYWARD=file, and a look at it,
+#                    which asks for root
 # make bench         of that binary: what a request costs, next to nginx and HAProxy (HTTP/1.1,
 #                    HTTP/2, TLS, bodies, system calls, memory); what a fleet costs; what a flood of
 #                    logins costs, and what crowds of clients do to others
@@ -154,7 +154,7 @@ instructions:
 # From outside: schemathesis holds keyward to its OpenAPI document on both stores, a browser makes a
 # token in Swagger UI and calls from pages of other origins, and clients and servers of other makers
 # speak through keyward. PyPI is asked once, for the versions in requirements.txt; for the apps of
-# examples/, npm and crates.io, for those in their lock files.
+# examples/, npm and cargo, for those in their lock files.
 black-box:
 	$(CARGO) build --locked
 	built=$${CARGO_TARGET_DIR:-target}
@@ -306,7 +306,8 @@ deb:
 	strip --strip-debug -o "$$room/release/keyward" "$$keyward"
 	rm -f "$$room"/*.deb
 	CARGO_TARGET_DIR=$$room "$$room/bin/cargo-deb" deb --no-build --no-strip -o "$$room/"
-	python3 tests/black_box/debian_package.py "$$room"/*.deb
+	as_root=$$([ "$$(id -u)" = 0 ] || echo sudo)
+	$$as_root python3 tests/black_box/debian_package.py "$$room"/*.deb
 	say "$$(echo "$$room"/*.deb) is the package"
 
 bench:
@@ -328,6 +329,7 @@ bench:
 	bench/logins --keyward "$$keyward"
 	bench/crowds --keyward "$$keyward"
 	bench/limits --keyward "$$keyward"
+	bench/sizing --keyward "$$keyward"
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -2,7 +2,7 @@
 //! text.
 
 /// Every page, with its text.
-pub(crate) const PAGES: [(&str, &str); 13] = [
+pub(crate) const PAGES: [(&str, &str); 14] = [
     ("README.md", include_str!("../../README.md")),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("docs/deployment.md", include_str!("../../docs/deployment.md")),
@@ -13,6 +13,7 @@ pub(crate) const PAGES: [(&str, &str); 13] = [
     (OPERATION, include_str!("../../docs/operation.md")),
     ("docs/performance.md", include_str!("../../docs/performance.md")),
     (SECURITY, include_str!("../../docs/security.md")),
+    ("docs/sizing.md", include_str!("../../docs/sizing.md")),
     (TOKEN_APIS, include_str!("../../docs/token-apis.md")),
     ("docs/upgrade.md", include_str!("../../docs/upgrade.md")),
     ("examples/README.md", include_str!("../../examples/README.md")),
