@@ -70,15 +70,22 @@ impl StoreDirectory {
         self.try_open().unwrap()
     }
 
-    /// What a crash at this moment would leave: the files without an orderly end, elsewhere.
+    /// What a crash at this moment would leave: the files without an orderly end, elsewhere. They are
+    /// of one moment: the log may be written back after a change has been answered.
     fn crash(&self) -> Self {
+        let read = |ending| fs::read(self.beside(ending)).ok();
         let after = Self::new();
-        for ending in ["", "-wal"] {
-            if self.beside(ending).exists() {
-                fs::copy(self.beside(ending), after.beside(ending)).unwrap();
+        loop {
+            let (store, log) = (read(""), read("-wal"));
+            if (&store, &log) == (&read(""), &read("-wal")) {
+                for (ending, bytes) in [("", store), ("-wal", log)] {
+                    if let Some(bytes) = bytes {
+                        fs::write(after.beside(ending), bytes).unwrap();
+                    }
+                }
+                return after;
             }
         }
-        after
     }
 
     /// What another program may do to the database.
