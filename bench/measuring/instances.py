@@ -5,7 +5,7 @@ import http.client
 import json
 
 from . import servers
-from .process import CannotRun, run
+from .process import CannotRun
 from .setting import free_ports, wait_until
 
 EMBEDDED = '[store]\nkind = "embedded"\npath = "{dir}/keyward.db"\n'
@@ -51,30 +51,8 @@ def metric(proxy, name):
 
 
 def bootstrap(keyward, proxy, mints):
-    identity = [
-        "--sub",
-        "auth0|bench",
-        "--username",
-        "bench",
-        "--organization",
-        "acme",
-        "--role",
-        "user",
-    ]
-    command = [
-        str(keyward),
-        "bootstrap",
-        "create",
-        "-c",
-        proxy.config,
-        "--token-api",
-        "jarvispy",
-        *identity,
-    ]
-    made = run([*command, "--mints", str(mints)], 10)
-    if made.returncode != 0:
-        raise CannotRun(f"keyward bootstrap create failed: {made.stderr}")
-    return made.stdout.split()[-1]
+    """A token that makes so many keys at an instance."""
+    return servers.bootstrap_token(keyward, proxy.config, mints)
 
 
 class Client:

@@ -425,6 +425,16 @@ def all_started(setting, names, programs):
         setting.end_children(before)
 
 
+def bootstrap_token(keyward, config, mints=1):
+    """A token that makes so many keys, by command."""
+    command = [str(keyward), "bootstrap", "create", "-c", config, "--token-api", "jarvispy"]
+    command += ["--sub", "auth0|bench", "--username", "bench", "--organization", "acme"]
+    made = run([*command, "--role", "user", "--mints", str(mints)], 30)
+    if made.returncode != 0 or not made.stdout.strip():
+        raise CannotRun(f"keyward bootstrap create failed ({made.returncode}): {made.stderr}")
+    return made.stdout.split()[-1]
+
+
 def keyward_token(keyward, config, child, port):
     """Mints a bootstrap token by command and exchanges it for an API key, as a user would."""
     wait_until(
@@ -432,23 +442,7 @@ def keyward_token(keyward, config, child, port):
         port,
         lambda: None if call(port, "none")[0] == 401 else "a wrong token is not refused",
     )
-    identity = [
-        "--sub",
-        "auth0|bench",
-        "--username",
-        "bench",
-        "--organization",
-        "acme",
-        "--role",
-        "user",
-    ]
-    made = run(
-        [str(keyward), "bootstrap", "create", "-c", config, "--token-api", "jarvispy", *identity],
-        30,
-    )
-    if made.returncode != 0 or not made.stdout.strip():
-        raise CannotRun(f"keyward bootstrap create failed ({made.returncode}): {made.stderr}")
-    bootstrap = made.stdout.split()[-1]
+    bootstrap = bootstrap_token(keyward, config)
     status, body = call(port, bootstrap, "POST", "/jarvispy/acme/bench/api/v1/auth/issue-token")
     if status != 200:
         raise CannotRun(f"keyward issued no token: {status} {body}")
