@@ -66,6 +66,7 @@ mod remembered;
 mod request_id;
 mod requirement;
 mod respond;
+mod rounds;
 mod route;
 mod route_limits;
 mod route_table;

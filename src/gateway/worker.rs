@@ -2,7 +2,7 @@
 //! of the cache, its counters and its lines of the access log.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::plan_counters::{self, PlanCounters};
 use super::remembered::Remembered;
 use super::request_id::RequestIds;
+use super::rounds::Rounds;
 use crate::domain::{Timestamp, TokenDigest};
 use crate::limits::FleetCounters;
 use crate::limits::Load;
@@ -161,7 +162,8 @@ pub struct WorkerGateway {
     pub(super) remembered: RefCell<Remembered>,
     local: RefCell<Rc<Local>>,
     uses: RefCell<Vec<(TokenDigest, Timestamp)>>,
-    controls: RefCell<Vec<Weak<Control>>>,
+    /// The connections and streams that are open.
+    open: RefCell<Rounds<Control>>,
     /// Whether exchanges that end unanswered do so because keyward stops.
     pub(super) is_stopping: Cell<bool>,
     /// Whether it leaves no trace: no line in the access log and no note of a use.
@@ -194,7 +196,7 @@ impl WorkerGateway {
             remembered: RefCell::new(Remembered::new()),
             local: RefCell::new(Rc::new(local)),
             uses: RefCell::default(),
-            controls: RefCell::default(),
+            open: RefCell::default(),
             is_stopping: Cell::new(false),
             is_silent: false,
             log: RefCell::default(),
@@ -249,12 +251,12 @@ impl WorkerGateway {
 
     /// Registers the control of a connection or stream for [`end_revoked`](Self::end_revoked).
     pub fn register(&self, control: &Rc<Control>) {
-        self.controls.borrow_mut().push(Rc::downgrade(control));
+        self.open.borrow_mut().add(control);
     }
 
     /// Ends every tunnel and event stream: keyward stops, and they would not end by themselves.
     pub fn end_endless(&self) {
-        for control in self.controls.borrow().iter().filter_map(Weak::upgrade) {
+        for control in self.open.borrow().all() {
             if control.is_endless.get() {
                 control.cut(Ending::Stopping);
             }
@@ -267,23 +269,23 @@ impl WorkerGateway {
     }
 
     /// Ends every WebSocket, event stream and long response whose token has expired, was revoked,
-    /// or was made with a key that was taken away (DESIGN.md, section 5: within a second, so it is
-    /// called twice a second). Where the fence is broken, the token may have been revoked: keys,
-    /// cache and store are asked. While the store cannot tell, only expiry ends anything, until the
-    /// lease allows that no longer.
+    /// or was made with a key that was taken away. It looks at a part of them, and at all in a
+    /// [`ROUND`](super::rounds::ROUND): at every tick it is called, as what is revoked ends within a
+    /// second (DESIGN.md, section 5). Where the fence is broken, the token may have been revoked:
+    /// keys, cache and store are asked. While the store cannot tell, only expiry ends anything,
+    /// until the lease allows that no longer.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
         // Another process may have revoked it, which breaks no fence here.
         let is_shared = cache.lease().reads_anew();
         let mut doubtful = Vec::new();
-        self.controls.borrow_mut().retain(|control| {
-            let Some(control) = control.upgrade() else { return false };
+        self.open.borrow_mut().look(now.uptime, |control| {
             if control.client_has_finished() {
                 // Its reset wakes no reader: the driver finds it when it is polled.
                 control.deadline.wake();
             }
-            let Some(holder) = control.open_for() else { return true };
+            let Some(holder) = control.open_for() else { return };
             let caller = &holder.admitted.caller;
             let has_ended = caller.token.is_expired(now.wall)
                 || match &caller.outside {
@@ -299,7 +301,6 @@ impl WorkerGateway {
             {
                 doubtful.push((control, holder));
             }
-            true
         });
         for (control, holder) in doubtful {
             let gateway = Rc::clone(self);

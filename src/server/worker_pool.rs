@@ -259,21 +259,15 @@ impl Drop for Count {
     }
 }
 
-/// How often open exchanges are checked against their tokens: what is revoked ends within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
 /// The worker's coarse clock.
 async fn tick(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut tidied, mut looked) = (Instant::now(), Instant::now());
+    let mut tidied = Instant::now();
     loop {
         ticks.tick().await;
         worker.deadlines.tick();
-        if looked.elapsed() >= LOOK_EVERY {
-            looked = Instant::now();
-            worker.gateway.end_revoked();
-        }
+        worker.gateway.end_revoked();
         if tidied.elapsed() >= SWEEP_EVERY {
             tidied = Instant::now();
             worker.gateway.tidy();

@@ -38,7 +38,7 @@
 //! anything**: each check reads the database (`TokenCache::read_anew`), in which a change is seen
 //! by every read that begins after it. A revocation that either has answered is in the database, so
 //! neither accepts the token any more, and no message between them can be late or lost. Open
-//! WebSockets and event streams are checked in the same way, twice a second.
+//! WebSockets and event streams are checked in the same way, each within a second.
 //!
 //! It makes requests dearer for as long as the old process still has something to finish. The
 //! new one knows that from the end of a connection that the system closes with the process
