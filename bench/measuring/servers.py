@@ -232,6 +232,7 @@ class Proxy:
     child: Child
     ports: dict  # "http1", "http2" and "tls" → port
     access_log: Path | None = None
+    token: str = ""  # one that it lets through
 
     @property
     def port(self):
