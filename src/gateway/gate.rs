@@ -95,14 +95,18 @@ pub(super) fn judge(
     }
     host(head, seen.hosts)?;
     target(head, limits, raw)?;
-    join_cookies(head);
+    // HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
+    if seen.cookies > 1 && head.version == Version::HTTP_2 {
+        join_cookies(head);
+    }
     Ok(passed)
 }
 
-/// Whether a request is a gRPC call: `application/grpc`, `application/grpc+proto` and the like over
-/// HTTP/2.
+/// Whether a request is a gRPC call: a POST of `application/grpc`, `application/grpc+proto` and the
+/// like over HTTP/2.
 pub(super) fn is_grpc(head: &Parts) -> bool {
     head.version == Version::HTTP_2
+        && head.method == Method::POST
         && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
             let rest = value.as_bytes().strip_prefix(b"application/grpc");
             matches!(rest, Some([] | [b'+' | b';' | b' ', ..]))
@@ -112,6 +116,7 @@ pub(super) fn is_grpc(head: &Parts) -> bool {
 #[derive(Default)]
 struct Seen {
     hosts: usize,
+    cookies: usize,
     has_upgrade: bool,
 }
 
@@ -147,6 +152,10 @@ fn look(
                     return Err(HeadFault::Expectation);
                 }
                 passed.expects = true;
+            }
+            6 if *name == header::COOKIE => {
+                seen.cookies += 1;
+                passed.has_ours |= ours.matches(name.as_str());
             }
             9 if *name == X_API_KEY => {
                 passed.has_api_key = true;
@@ -319,15 +328,8 @@ const fn is_query_byte(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'"' | b'<' | b'>')
 }
 
-/// HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
 fn join_cookies(head: &mut Parts) {
-    if head.version != Version::HTTP_2 {
-        return;
-    }
     let cookies = head.headers.get_all(header::COOKIE);
-    if cookies.iter().nth(1).is_none() {
-        return;
-    }
     let pieces: Vec<_> = cookies.iter().map(HeaderValue::as_bytes).collect();
     if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
         head.headers.insert(header::COOKIE, whole);

@@ -287,7 +287,9 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How long the server says that it keeps an idle connection, less a second: what it closes
 /// meanwhile would break a request that is on its way.
 fn announced_limit(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    // Few names are compared faster than one is hashed.
+    let (_, value) = headers.iter().find(|(name, _)| *name == KEEP_ALIVE)?;
+    let value = value.to_str().ok()?;
     let timeout = value.split(',').find_map(|part| {
         let (name, seconds) = part.split_once('=')?;
         let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
