@@ -279,7 +279,15 @@ def watched(deployed, keyward):
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint.get("path") != "/metrics":
                 yield f"{name} does not ask /metrics"
-            set_to = [one for one in endpoint.get("relabelings", []) if one["targetLabel"] == "job"]
+            relabelings = endpoint.get("relabelings", [])
+            targets = [one.get("targetLabel") for one in relabelings]
+            set_to = [one for one in relabelings if one.get("targetLabel") == "job"]
+            if "deployment" not in targets:
+                yield f"{name} does not tell deployments apart"
+            # The operator gives each target its port's name as `endpoint`.
+            dropped = [one["regex"] for one in relabelings if one.get("action") == "labeldrop"]
+            if "endpoint" not in dropped:
+                yield f"{name} hides which endpoint of an upstream a metric is of"
             if [one["replacement"] for one in set_to] not in [[job] for job in JOBS]:
                 yield f"{name} gives a job that no alert knows"
             if [keyward.targets(one, endpoint["port"]) for one in found] != [["admin"]]:

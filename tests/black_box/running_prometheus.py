@@ -11,6 +11,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import yaml
+
 from running_keyward import ISSUER, PATIENCE, SECRET, access_token, call, free_port
 from running_servers import await_port, running, stop, until
 
@@ -218,9 +220,25 @@ class Traffic:
         call(f"{keys}{key['id']}", "DELETE", login)
 
 
+def as_the_operator_finds_them():
+    """The labels that the Prometheus operator gives to targets, and what our ServiceMonitor makes
+    of them.
+    """
+    labels = {"namespace": "shop", "endpoint": "admin"}
+    labels["__meta_kubernetes_service_name"] = "edge-admin"
+    manifest = REPOSITORY / "deploy/kubernetes/service-monitor/service-monitor.yaml"
+    (endpoint,) = yaml.safe_load(manifest.read_text())["spec"]["endpoints"]
+    names = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    relabelings = [
+        {names.get(name, name): value for name, value in one.items()}
+        for one in endpoint["relabelings"]
+    ]
+    return f"labels: {json.dumps(labels)}\n    relabel_configs: {json.dumps(relabelings)}"
+
+
 class Prometheus:
-    """As deploy/observability configures it, but for the targets and the intervals. It runs for as
-    long as the `with` lasts.
+    """As deploy/observability configures it, but for the targets with their labels and the
+    intervals. It runs for as long as the `with` lasts.
     """
 
     def __init__(self, room, targets):
@@ -228,7 +246,8 @@ class Prometheus:
         self.room.mkdir()
         text = (FILES / "prometheus.yml").read_text()
         named = '["keyward-1:9090", "keyward-2:9090"]'
-        for old, new in [(named, json.dumps(targets)), ("15s", "1s")]:
+        where = ("labels: {deployment: edge}", as_the_operator_finds_them())
+        for old, new in [(named, json.dumps(targets)), ("15s", "1s"), where]:
             assert old in text, f"prometheus.yml has no {old} any more"
             text = text.replace(old, new)
         (self.room / "prometheus.yml").write_text(text)
