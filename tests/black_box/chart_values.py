@@ -9,7 +9,9 @@ GOOD_VALUES = {
     "fixed": {"autoscaling": {"enabled": False}, "replicas": 3, "fullnameOverride": "gate"},
     "balanced": {
         "service": {
-            "type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "nodePort": 30080,
+            "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"],
+            "loadBalancerClass": "example.com/internal",
             "loadBalancerSourceRanges": ["203.0.113.0/24", "2001:db8::/32"],
             "annotations": {"example.com/kind": "network"},
         },
@@ -21,7 +23,8 @@ GOOD_VALUES = {
         "tolerations": [{"key": "edge", "operator": "Exists"}], "priorityClassName": "high",
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
         "env": [{"name": "REALM", "value": "main"}],
-        "mounts": [{"secret": "redis-ca", "path": "/etc/keyward-redis-ca"}],
+        "mounts": [{"secret": "redis-ca", "path": "/etc/keyward-redis-ca"},
+                   {"configMap": "root-ca", "path": "/etc/keyward-root-ca"}],
         "resources": {"requests": {"cpu": "1", "memory": "512Mi"},
                       "limits": {"cpu": "4", "memory": "1Gi"}},
     },
@@ -29,6 +32,16 @@ GOOD_VALUES = {
         "trusted_proxies = []", TLS)},
     "ports": {"ports": {"http": 8443, "admin": 9443}, "config": lambda text: text.replace(
         ":8080", ":8443").replace(":9090", ":9443")},
+    "two listeners": {
+        "ports": {"http": 8443}, "service": {"type": "NodePort", "port": 443},
+        "listeners": [{"name": "redirect", "port": 8080, "servicePort": 80, "nodePort": 30081}],
+        "config": lambda text: text.replace("[admin]", '[[listener]]\naddress = "[::]:8443"\n\n'
+                                            "[admin]")},
+    # As YAML has numbers.
+    "numbers": {"autoscaling": {"cpu": 0.5}, "resources": {"requests": {"cpu": 0.25},
+                                                            "limits": {"cpu": 2}}},
+    # Spaces, quotes, what YAML and templates have a meaning for.
+    "indented": {"config": lambda text: f"  # {{{{ .Values }}}} 'a' \"b\" <c> & é: |-\n\n{text}"},
 }  # fmt: skip
 
 # Names that YAML takes for something else where they are not quoted, or no Service may have.
@@ -62,7 +75,7 @@ BAD_VALUES = [
     ({"service": {"port": 0}}, False), ({"service": {"annotations": {"a": 1}}}, False),
     ({"service": {"externalTrafficPolicy": "local"}}, False), ({"replicas": 0}, False),
     ({"service": {"loadBalancerSourceRanges": ["everywhere"]}}, False), ({"replicas": "2"}, False),
-    ({"autoscaling": {"enabled": "yes"}}, False), ({"autoscaling": {"cpu": 1}}, False),
+    ({"autoscaling": {"enabled": "yes"}}, False), ({"autoscaling": {"cpu": 0}}, False),
     ({"autoscaling": {"target": 70}}, False), ({"disruptionBudget": {"minAvailable": 1}}, False),
     ({"disruptionBudget": {"maxUnavailable": 0}}, False), ({"podLabels": {"a": True}}, False),
     ({"terminationGracePeriodSeconds": 0}, False), ({"tolerations": {}}, False),
@@ -77,6 +90,31 @@ BAD_VALUES = [
     ({"fullnameOverride": "A B"}, False), ({"fullnameOverride": "1a"}, False),
     ({"fullnameOverride": "a.b"}, False),
     ({"behindKeyward": {"podLabels": {"behind-keyward": None}}}, False),
+    # A number would be another tag: 1.10 is 1.1, and 1234567 is 1.234567e+06.
+    ({"image": {"tag": 1.1}}, False), ({"enabled": "yes"}, False), ({"enabled": False}, True),
+    # What a template has already would be there twice.
+    ({"podLabels": {"keyward": "x"}}, False), ({"podAnnotations": {"keyward.toml": ""}}, False),
+    ({"podLabels": {"app.kubernetes.io/component": "x"}}, False),
+    ({"serviceMonitor": {"labels": {"helm.sh/chart": "x"}}}, False),
+    ({"mounts": [{"secret": "a", "path": "/etc/keyward"}]}, False),
+    ({"mounts": [{"secret": "a", "path": "/var/lib/keyward/"}]}, False),
+    ({"mounts": [{"secret": "a", "configMap": "a", "path": "/ca"}]}, False),
+    ({"networkPolicy": {"clients": [{}]}}, False),
+    ({"networkPolicy": {"clients": [{"pods": {}}]}}, False),
+    ({"service": {"ipFamilyPolicy": "Dual"}}, False), ({"service": {"nodePort": -1}}, False),
+    ({"service": {"ipFamilies": ["IPv4", "IPv4"]}}, False),
+    ({"listeners": [{"name": "x", "port": 8443}]}, False),
+    ({"listeners": [{"name": "x", "port": 80, "servicePort": 443}]}, False),
+    ({"listeners": [{"name": "x", "port": 8080, "servicePort": 443}]}, True),
+    ({"listeners": [{"name": "x", "port": 9090, "servicePort": 443}]}, True),
+    ({"listeners": [{"name": "x", "port": 8443, "servicePort": 80}]}, True),
+    ({"listeners": [{"name": "admin", "port": 8443, "servicePort": 443}]}, True),
+    ({"listeners": [{"name": "x", "port": 8443, "servicePort": 443, "nodePort": 30000}]}, True),
+    ({"service": {"nodePort": 30000}}, True), ({"service": {"loadBalancerClass": "a/b"}}, True),
+    ({"autoscaling": {"cpu": "2"}}, True), ({"autoscaling": {"cpu": 2.5}}, True),
+    ({"autoscaling": {"cpu": "500m"}, "resources": {"limits": {"cpu": 0.5}}}, True),
+    ({"exampleConfig": False}, True), ({"exampleConfig": True, "config": "x"}, True),
+    ({"config": " \n", "exampleConfig": False}, True), ({"config": "x" * 200_001}, True),
     ({"autoscaling": {"min": 7}}, True), ({"ports": {"http": 9090}}, True),
     ({"disruptionBudget": {"maxUnavailable": 2}}, True),
     ({"service": {"externalTrafficPolicy": "Local"}}, True),

@@ -9,6 +9,7 @@ It knows the commands that docs/kubernetes.md and try-on-a-cluster use, and refu
 import contextlib
 import json
 import pathlib
+import re
 import shlex
 import socket
 import sys
@@ -50,6 +51,12 @@ class Cluster:
         self.objects, self.running, self.asked = {}, {}, []
         # As some networks do.
         self.ignores_policies = False
+        # Names of policies that are not there, whatever is applied.
+        self.without = []
+        # Whether the stranger finds Services by their names.
+        self.finds_names = True
+        # That of every pod.
+        self.address = manifest_pods.POD
         self.bin = room / "bin"
         self.bin.mkdir()
         place = room / "kubectl.sock"
@@ -107,6 +114,11 @@ class Cluster:
                 return self.apply([{"kind": "Namespace", "metadata": {"name": name}}])
             case ["apply", "-f", "-"]:
                 return self.apply(documents(given))
+            case ["replace", "-f", "-"]:
+                for one in documents(given):
+                    if (one["kind"], one["metadata"]["name"]) not in self.objects:
+                        raise Refused("it is not there")
+                return self.set(documents(given))
             case ["apply", "-f", file]:
                 return self.apply(documents((place / file).read_text()))
             case ["apply", "-k", folder]:
@@ -122,16 +134,26 @@ class Cluster:
             case ["exec", *rest]:
                 at = rest.index("--")
                 options = [one for one in rest[:at] if one != "-i"]
-                container = options[1] if options[0] == "-c" else None
-                return self.execute(options[-1], container, rest[at + 1 :], given)
+                container = None
+                if "-c" in options:
+                    place_of = options.index("-c")
+                    _, container = options.pop(place_of), options.pop(place_of)
+                (workload,) = options
+                return self.execute(workload, container, rest[at + 1 :], given)
             case ["port-forward", service, ports]:
                 return self.forward(service, ports, stream)
-            case ["get", "pods", "-l", "keyward", "-o", "jsonpath={.items[*].status.podIP}"]:
-                return [0, manifest_pods.POD, ""]
-            case ["get", "pods", "-l", "keyward=edge", "-o", "name"]:
-                return [0, "pod/keyward\n", ""]
+            case ["get", "pods", "-l", label, "-o", "jsonpath={.items[*].status.podIP}"]:
+                return [0, " ".join(self.address for _ in self.labelled(label)), ""]
+            case ["get", "pods", "-l", label, "-o", "name"]:
+                return [0, "".join(f"pod/{name}\n" for name in self.labelled(label)), ""]
+            case ["get", "pods", "-o", "name"]:
+                return [0, "".join(f"pod/{name}\n" for name in self.running), ""]
             case ["get", "pods,events"]:
                 return [0, f"{sorted(self.running)}\n", ""]
+            case ["logs", pod, "--all-containers", "--prefix", "--tail=50"]:
+                containers = self.find(pod)[1]
+                words = [(f"[{pod}/{one.spec['name']}]", one.last_words()) for one in containers]
+                return [0, "".join(f"{mark} {said}\n" for mark, said in words), ""]
             case ["delete", "namespace", name, *_]:
                 self.objects.clear()
                 self.stop_all()
@@ -153,6 +175,12 @@ class Cluster:
         return [0, f"secret/{name} created\n", ""]
 
     def apply(self, found):
+        if any(one["kind"] == "Secret" for one in found):
+            raise Refused("it would be in clear in last-applied-configuration")
+        found = [one for one in found if one["metadata"]["name"] not in self.without]
+        return self.set(found)
+
+    def set(self, found):
         for one in found:
             self.objects[one["kind"], one["metadata"]["name"]] = one
         if any(one["kind"] == "Secret" for one in found):
@@ -183,6 +211,13 @@ class Cluster:
         started = [pod.container(one["name"]).start(hosts) for one in containers]
         self.running[name] = (workload, started)
 
+    def labelled(self, label):
+        name, _, value = label.partition("=")
+        for running, (workload, _) in self.running.items():
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            if name in labels and value in ("", labels[name]):
+                yield running
+
     def find(self, workload):
         kind, _, name = workload.partition("/")
         found = self.running.get(name)
@@ -202,19 +237,24 @@ class Cluster:
         main = found["spec"]["template"]["spec"]["containers"][0]["name"]
         container = next(c for c in containers if c.spec["name"] == (name or main))
         if command[:3] == ["python3", "/srv/stranger.py", "reach"]:
-            if not self.ignores_policies and not self.lets_through(found, *command[3:]):
+            if not self.finds_names and not re.match(r"[0-9a-f.:]+$", command[3]):
+                command[3] = "nowhere.invalid"
+            elif not self.ignores_policies and not self.lets_through(found, *command[3:]):
                 return [0, "closed\n", ""]
         answer = container.execute(*command, stdin=given)
         return [answer.returncode, answer.stdout, answer.stderr]
 
     def lets_through(self, source, host, port):
-        """By the policies of the pods that are meant: of the Service, or of all with this port."""
+        """By the policies of the pods that are meant: of the Service, or of all with this port. An
+        app beside keyward names none.
+        """
         deployed = Deployed(list(self.objects.values()))
         labels = source["spec"]["template"]["metadata"]["labels"]
         service = self.objects.get(("Service", host))
-        for workload in deployed.workloads:
+        with_port = [one for one in deployed.workloads if int(port) in ports_of(one)]
+        for workload in deployed.workloads if service else with_port or deployed.workloads:
             target = workload["spec"]["template"]["metadata"]["labels"]
-            if service is None and "keyward" not in target:
+            if service is None and not with_port and "keyward" not in target:
                 continue
             if service and not service["spec"]["selector"].items() <= target.items():
                 continue
@@ -262,3 +302,9 @@ class Cluster:
                 return
             for pair in ((client, server), (server, client)):
                 threading.Thread(target=pour, args=pair, daemon=True).start()
+
+
+def ports_of(workload):
+    pod = workload["spec"]["template"]["spec"]
+    containers = pod.get("initContainers", []) + pod["containers"]
+    return {port["containerPort"] for one in containers for port in one.get("ports", [])}

@@ -3,14 +3,16 @@
 import concurrent.futures
 import json
 import re
+import shutil
 import subprocess
 
 import jsonschema_rs
 import yaml
 
 from chart_values import BAD_VALUES, GOOD_VALUES, NEW_LABELS, ODD_NAMES, RELEASES, merged
-from cluster_tools import DEPLOY, against_schemas, assert_none
+from cluster_tools import DEPLOY, against_schemas, assert_none, documents
 from manifest_rules import Deployed, complaints
+from network_policies import admitted
 from running_keyward import PATIENCE
 from running_servers import folder
 
@@ -24,6 +26,8 @@ class ChartChecks:
         self.edge_toml = (DEPLOY / "edge/keyward.toml").read_text()
 
     def template(self, values, **options):
+        if "config" not in values:
+            values = {"exampleConfig": True, **values}
         with folder() as room:
             (room / "values.json").write_text(json.dumps(values))
             return self.tools.template("-f", room / "values.json", **options)
@@ -38,8 +42,17 @@ class ChartChecks:
                 values["config"] = values["config"](self.edge_toml)
             found = self.template(values)
             assert not isinstance(found, str), f"{name}: {found}"
-            assert_none([*against_schemas(found), *complaints(found)], f"chart, {name}")
-            self.validate(next(iter(Deployed(found).keywards())).configuration())
+            # What a person has besides.
+            maps = [one["configMap"] for one in values.get("mounts", []) if "configMap" in one]
+            theirs = [{"kind": "ConfigMap", "metadata": {"name": one}, "data": {}} for one in maps]
+            assert_none([*against_schemas(found), *complaints(found + theirs)], f"chart, {name}")
+            text = next(iter(Deployed(found).keywards())).configuration()
+            assert text == values.get("config", self.edge_toml), f"{name}: {text}"
+            self.validate(text)
+            wanted, has = values.get("service", {}), Deployed(found).of("Service")[0]["spec"]
+            for member in wanted.keys() - {"annotations", "port", "nodePort"}:
+                assert has[member] == wanted[member], f"{name}: {has}"
+            assert has["ports"][0].get("nodePort") == wanted.get("nodePort"), f"{name}: {has}"
         shown = (CHART / "files/keyward.toml").read_text()
         assert shown == self.edge_toml, "chart/files/keyward.toml is not edge/keyward.toml"
         theirs = next(Deployed(self.template({})).keywards())
@@ -56,8 +69,55 @@ class ChartChecks:
         found = self.template({"networkPolicy": {"enabled": False}})
         assert any("others than Prometheus" in one for one in complaints(found)), found
 
+    def needs_a_configuration(self):
+        """The chart is not rendered without a configuration, unless the sample is asked for"""
+        for values in ([], ["--set", "image.tag=0.2.0"]):
+            said = self.tools.template(*values)
+            assert isinstance(said, str) and "config is empty" in said, said
+        found = self.template({})
+        assert next(Deployed(found).keywards()).configuration() == self.edge_toml
+
+    def is_a_dependency(self):
+        """A chart that has this one as a dependency turns it on and off, and gives its values"""
+        with folder() as room:
+            (room / "charts").mkdir()
+            shutil.copytree(CHART, room / "charts/keyward")
+            version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+            dependency = {"name": "keyward", "version": version, "condition": "keyward.enabled"}
+            chart = {"apiVersion": "v2", "name": "shop", "version": "1.0.0"}
+            chart["dependencies"] = [dependency]
+            (room / "Chart.yaml").write_text(yaml.safe_dump(chart))
+            for enabled in (True, False):
+                values = {"keyward": {"enabled": enabled, "config": self.edge_toml}}
+                (room / "values.yaml").write_text(yaml.safe_dump(values))
+                answer = self.tools.ask("helm", "template", "shop", room)
+                assert answer.returncode == 0, answer.stderr
+                found = Deployed(documents(answer.stdout))
+                assert len(list(found.keywards())) == enabled, answer.stdout
+
+    def lets_clients_in(self):
+        """Pods of networkPolicy.clients may connect, and others not; a CPU limit may lack"""
+        controller, elsewhere = {"app": "ingress"}, {"kubernetes.io/metadata.name": "ingress"}
+        peer = {"namespaceSelector": {"matchLabels": elsewhere},
+                "podSelector": {"matchLabels": controller}}  # fmt: skip
+        found = self.template({"networkPolicy": {"clients": [peer]}})
+        assert_none(against_schemas(found), "clients")
+        deployed = Deployed(found)
+        labels = next(deployed.keywards()).labels
+        for source, namespace, port, expected in (
+            (controller, elsewhere, 8080, True), (controller, None, 8080, False),
+            ({"app": "x"}, elsewhere, 8080, False), (controller, elsewhere, 9090, False),
+        ):  # fmt: skip
+            let = admitted(deployed.policies, labels, port, source, namespace)
+            assert let == expected, (source, namespace, port)
+        found = self.template({"resources": {"limits": {"cpu": None}}, "autoscaling": {"cpu": "3"}})
+        assert not isinstance(found, str), found
+        assert_none(against_schemas(found), "no limit")
+        assert list(next(Deployed(found).keywards()).container["resources"]["limits"]) == ["memory"]
+
     def notes(self, values):
         """What Helm tells who installs the chart."""
+        values = {"exampleConfig": True, **values}
         with folder() as room:
             (room / "values.json").write_text(json.dumps(values))
             answer = self.tools.ask(

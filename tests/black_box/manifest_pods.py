@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 
+from pod_rules import annotations_at
 from running_keyward import PATIENCE
 from running_servers import until
 
@@ -58,7 +59,7 @@ class Pod:
 
     def __init__(self, room, template, objects, programs, claims=()):
         self.room, self.programs = room, programs
-        self.spec = template["spec"]
+        self.template, self.spec = template, template["spec"]
         self.context = self.spec.get("securityContext", {})
         self.group = self.context.get("fsGroup", 0)
         self.volumes = {}
@@ -84,9 +85,11 @@ class Pod:
         self.lay_out(folder, *self.files(volume, objects))
         return folder
 
-    @staticmethod
-    def files(volume, objects):
+    def files(self, volume, objects):
         """What is mounted, and with which mode."""
+        if "downwardAPI" in volume:
+            files = annotations_at(self.template, volume)
+            return {path: text.encode() for path, text in files.items()}, 0o644
         if "configMap" in volume:
             data = objects["ConfigMap", volume["configMap"]["name"]]["data"]
             files = {key: text.encode() for key, text in data.items()}

@@ -6,23 +6,18 @@ import pathlib
 import re
 import tomllib
 
+from manifest_times import ends_in_time, stays
 from network_policies import ANY_NAMESPACE, admitted, selects
-from pod_rules import KEYWARD_USER, RULES, amount
+from pod_rules import KEYWARD_USER, RULES, amount, annotations_at
 
 PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 MONITORING = {"kubernetes.io/metadata.name": "monitoring"}
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 # What the alerts know instances by.
 ALERTS = pathlib.Path(__file__).parents[2] / "deploy/observability/alerts.yml"
 JOBS = re.findall(r'job="([^"]*)"', ALERTS.read_text())
 # A port that nobody has named.
 OTHER_PORT = 54321
-
-
-def seconds(duration):
-    parts = re.findall(r"(\d+)(ms|s|m|h)", duration)
-    return sum(int(number) * UNITS[unit] for number, unit in parts)
 
 
 def port_of(address):
@@ -84,6 +79,8 @@ class Keyward:
     def configuration(self):
         """The text of keyward.toml, as the pod finds it; none if it finds none."""
         _, volume, below = self.volume_at(self.configuration_path() or "")
+        if volume is not None and "downwardAPI" in volume:
+            return annotations_at(self.template, volume).get(below)
         if volume is None or "configMap" not in volume:
             return None
         found = self.deployed.named("ConfigMap", volume["configMap"]["name"])
@@ -127,7 +124,7 @@ def complaints(documents):
             yield f"{name}: its configuration is no TOML: {fault}"
             continue
         for rule in (
-            configured, mounted, probed, served, guarded, watched, available, ends_in_time,
+            configured, mounted, probed, served, guarded, watched, available, stays, ends_in_time,
         ):  # fmt: skip
             for fault in rule(deployed, keyward):
                 yield f"{name}: {fault}"
@@ -142,8 +139,12 @@ def configured(deployed, keyward):
     config = keyward.config
     listeners = [one["address"] for one in config["listener"]]
     admin = config["admin"]["address"]
-    if [port_of(one) for one in listeners] != [keyward.ports.get("http")]:
-        yield f"it listens at {listeners}, and the port http is {keyward.ports.get('http')}"
+    others = {name: port for name, port in keyward.ports.items() if name != "admin"}
+    if sorted(port_of(one) for one in listeners) != sorted(others.values()) or "http" not in others:
+        yield f"it listens at {listeners}, and the port http is {others.get('http')} of {others}"
+    for address in (*listeners, admin):
+        if not address.startswith("[::]:") and not is_loopback(address):
+            yield f"it listens at {address}, and so for one family of addresses"
     if any(is_loopback(one) for one in listeners):
         yield "it listens on loopback: no client can connect"
     if port_of(admin) != keyward.ports.get("admin"):
@@ -206,9 +207,9 @@ def served(deployed, keyward):
     services = [s for s in deployed.of("Service") if s["spec"].get("selector")]
     mine = [s for s in services if selects({"matchLabels": s["spec"]["selector"]}, keyward.labels)]
     leads = [keyward.targets(service) for service in mine]
-    for name in ("http", "admin"):
-        if [name] not in leads:
-            yield f"no Service leads to its port {name} alone"
+    for wanted in ([name for name in keyward.ports if name != "admin"], ["admin"]):
+        if wanted not in leads:
+            yield f"no Service leads to its port {' and '.join(wanted)} alone"
     for service, ports in zip(mine, leads):
         name = service["metadata"]["name"]
         if "admin" in ports:
@@ -225,8 +226,9 @@ def guarded(deployed, keyward):
     nowhere = [(stranger, None), (stranger, ANY_NAMESPACE), (PROMETHEUS, None)]
     nowhere += [(PROMETHEUS, ANY_NAMESPACE), (stranger, MONITORING)]
     for source, of in nowhere:
-        if not admitted(policies, target, ports["http"], source, of):
-            yield "some pods cannot connect to its port http"
+        for name in ports.keys() - {"admin"}:
+            if not admitted(policies, target, ports[name], source, of):
+                yield f"some pods cannot connect to its port {name}"
         if admitted(policies, target, ports["admin"], source, of):
             yield "others than Prometheus can connect to its port admin"
     if not admitted(policies, target, ports["admin"], PROMETHEUS, MONITORING):
@@ -306,7 +308,7 @@ def available(deployed, keyward):
         replicas = scaler["spec"]["minReplicas"]
         if scaler["spec"]["maxReplicas"] < replicas:
             yield "the autoscaler has less at most than at least"
-        cpu = keyward.container["resources"]["limits"]["cpu"]
+        cpu = keyward.container["resources"]["limits"].get("cpu", "1000")
         for metric in scaler["spec"]["metrics"]:
             if amount(metric["resource"]["target"]["averageValue"]) >= amount(cpu):
                 yield "the autoscaler waits for more cores than a pod may have"
@@ -328,33 +330,6 @@ def available(deployed, keyward):
     rolling = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
     if rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
         yield "a rollout takes instances away before others are there"
-
-
-def ends_in_time(deployed, keyward):
-    server = keyward.config["server"]
-    delay = seconds(server.get("shutdown_delay", "0s"))
-    needed = delay + seconds(server.get("shutdown_grace", "30s"))
-    most = keyward.pod.get("terminationGracePeriodSeconds", 30)
-    if delay < 5:
-        yield "shutdown_delay is too short: the cluster still sends clients"
-    if not keyward.is_sidecar:
-        sleep = keyward.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-        if sleep.get("seconds", 0) + needed >= most:
-            yield f"it may need {needed} s to end, and is killed after {most} s"
-        return
-    if keyward.container not in keyward.pod.get("initContainers", []):
-        yield "keyward is no native sidecar"
-    elif keyward.container.get("restartPolicy") != "Always":
-        yield "keyward is no native sidecar: the app would never start"
-    hook = keyward.container.get("lifecycle", {}).get("preStop", {}).get("exec", {})
-    if hook.get("command") != ["/bin/sh", "-c", "kill -TERM 1"]:
-        yield "clients are not asked to leave before the app ends"
-    for app in keyward.apps:
-        sleep = app.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if sleep < needed:
-            yield f"the app ends after {sleep} s, while keyward forwards to it for {needed} s"
-        if sleep + 10 > most:
-            yield f"the app sleeps for {sleep} s, and is killed after {most} s"
 
 
 def leads_somewhere(deployed, service):

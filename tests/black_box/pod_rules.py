@@ -2,17 +2,36 @@
 not so, in words.
 """
 
+import json
+import pathlib
 import re
 
 from network_policies import selects
 
 KEYWARD_USER = 10001
+DOCKERFILE = pathlib.Path(__file__).parents[2] / "deploy/Dockerfile"
+# Of images by their names: a runtime may mount a writable folder at each, whatever the root is.
+IMAGE_VOLUMES = {
+    "keyward": json.loads(re.search(r"^VOLUME (.*)", DOCKERFILE.read_text(), re.M)[1]),
+    "redis": ["/data"],
+    "python": [],
+    "app": [],
+}
 
 
 def amount(quantity):
     """Cores or bytes."""
     number, unit = re.fullmatch(r"([0-9.]+)(m|Ki|Mi|Gi|)", str(quantity)).groups()
     return float(number) * {"m": 0.001, "": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[unit]
+
+
+def annotations_at(template, volume):
+    """The files that a volume makes of annotations of the pod."""
+    annotations, files = template["metadata"].get("annotations", {}), {}
+    for item in volume["downwardAPI"]["items"]:
+        name = re.fullmatch(r"metadata\.annotations\['(.*)'\]", item["fieldRef"]["fieldPath"])[1]
+        files[item["path"]] = annotations[name]
+    return files
 
 
 def selector_fits(deployed, workload):
@@ -63,6 +82,18 @@ def restricted(deployed, workload):
             yield f"{name}: image {container['image']} has no version"
 
 
+def covers_volumes(deployed, workload):
+    """What an image has as VOLUME is writable, unless something else is mounted there."""
+    pod = workload["spec"]["template"]["spec"]
+    for container in pod.get("initContainers", []) + pod["containers"]:
+        image = re.split("[:@]", container["image"].rpartition("/")[2])[0]
+        mounts = {one["mountPath"]: one for one in container.get("volumeMounts", [])}
+        for path in IMAGE_VOLUMES.get(image, []):
+            mount = mounts.get(path)
+            if mount is None or image == "keyward" and not mount.get("readOnly"):
+                yield f"container {container['name']} may write to {path}, a volume of its image"
+
+
 def bounded(deployed, workload):
     pod = workload["spec"]["template"]["spec"]
     for container in pod.get("initContainers", []) + pod["containers"]:
@@ -86,7 +117,8 @@ def volumes_fit(deployed, workload):
             if mount["name"] not in volumes.keys() | claims:
                 yield f"there is no volume {mount['name']}"
             volume = volumes.get(mount["name"], {})
-            if ("secret" in volume or "configMap" in volume) and not mount.get("readOnly"):
+            kinds = {"secret", "configMap", "downwardAPI"}
+            if kinds & volume.keys() and not mount.get("readOnly"):
                 yield f"{mount['mountPath']} is not mounted read-only"
     for name in volumes.keys() - used:
         yield f"volume {name} is mounted nowhere"
@@ -102,4 +134,4 @@ def volumes_fit(deployed, workload):
                 yield "without fsGroup it cannot read its Secrets"
 
 
-RULES = [selector_fits, restricted, bounded, volumes_fit]
+RULES = [selector_fits, restricted, covers_volumes, bounded, volumes_fit]

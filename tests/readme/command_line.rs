@@ -61,6 +61,8 @@ fn lines_of_keyward(text: &str) -> Vec<Vec<String>> {
     let is_boundary = |before: &str| before.chars().next_back().is_none_or(|c| " (\n".contains(c));
     text.match_indices("keyward ")
         .filter(|(at, _)| is_boundary(&text[..*at]))
+        // A container of that name, or pods with that label, as kubectl is told them.
+        .filter(|(at, _)| ![" -c ", " -l "].iter().any(|option| text[..*at].ends_with(option)))
         .map(|(at, name)| {
             let rest = &text[at + name.len()..];
             let line = rest.split(['\n', ')', '|', ';', '&', '<', '>']).next().unwrap_or_default();

@@ -1,7 +1,7 @@
 """A pod without labels that a policy admits: it says what can be reached from where it runs.
 
 usage: stranger.py wait
-       stranger.py reach HOST PORT      prints "open" or "closed"
+       stranger.py reach HOST PORT      prints "open", "closed", or "unknown": no such name
        stranger.py call URL             prints the status; the token is read from standard input
 """
 
@@ -17,6 +17,9 @@ PATIENCE = 3
 def reach(host, port):
     try:
         socket.create_connection((host, int(port)), PATIENCE).close()
+    except socket.gaierror:
+        # A name that is not found says nothing of what would be let through.
+        return "unknown"
     except OSError:
         return "closed"
     return "open"

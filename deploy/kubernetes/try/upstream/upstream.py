@@ -1,11 +1,12 @@
 """An upstream that answers with what reached it: method, path and headers, one a line. It answers
 every method, and reads what is sent to it.
 
-usage: upstream.py ADDRESS PORT
+usage: upstream.py ADDRESS PORT       (of "::" it takes IPv4, too)
 """
 
 import http.server
 import signal
+import socket
 import sys
 
 PIECE = 65536
@@ -58,6 +59,15 @@ class Shows(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+
+    def server_bind(self):
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 # The first process of a container has no other default.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Shows).serve_forever()
+Server((sys.argv[1], int(sys.argv[2])), Shows).serve_forever()
