@@ -28,11 +28,43 @@ pub(super) fn cgi_name(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
-/// Whether a name is one that only keyward may set, by a reading of its own.
+/// Whether a name is one that a stranger may not set, by a reading of its own.
 pub(super) fn is_ours(name: &str) -> bool {
     let name = cgi_name(name);
-    name.starts_with("X_KEYWARD_")
-        || name.starts_with("X_FORWARDED_")
-        || ["REMOTE_USER", "X_REQUEST_ID", "FORWARDED", "X_REAL_IP", "X_FORWARDED"]
-            .contains(&&*name)
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || NAMES.split_ascii_whitespace().any(|known| known == name)
 }
+
+/// Whether it names the method of the request.
+pub(super) fn names_method(name: &str) -> bool {
+    ["X_HTTP_METHOD_OVERRIDE", "X_HTTP_METHOD", "X_METHOD_OVERRIDE"].contains(&&*cgi_name(name))
+}
+
+const BEGINNINGS: [&str; 9] = [
+    "X_KEYWARD_",
+    "X_FORWARDED_",
+    "X_REMOTE_EXTRA_",
+    "X_AUTHENTIK_",
+    "SSL_CLIENT_",
+    "X_SSL_CLIENT_",
+    "X_AMZN_MTLS_",
+    "X_MS_CLIENT_PRINCIPAL",
+    "TAILSCALE_USER_",
+];
+
+const NAMES: &str = "
+    X_REQUEST_ID FORWARDED X_REAL_IP X_FORWARDED
+    SCRIPT_NAME PATH_INFO X_SCRIPT_NAME X_ORIGINAL_URL X_ORIGINAL_URI X_ORIGINAL_PATH
+    X_ORIGINAL_METHOD X_REWRITE_URL X_ENVOY_ORIGINAL_PATH X_ENVOY_ORIGINAL_HOST
+    REMOTE_USER REMOTE_GROUPS REMOTE_EMAIL REMOTE_NAME X_CONSUMER_ID X_CONSUMER_CUSTOM_ID
+    X_CONSUMER_USERNAME X_CONSUMER_GROUPS X_CREDENTIAL_IDENTIFIER X_ANONYMOUS_CONSUMER
+    X_REMOTE_USER X_REMOTE_UID X_REMOTE_GROUP X_REMOTE_GROUPS X_AUTH_REQUEST_USER
+    X_AUTH_REQUEST_EMAIL X_AUTH_REQUEST_GROUPS X_AUTH_REQUEST_PREFERRED_USERNAME X_WEBAUTH_USER
+    X_AUTHENTICATED_USERID X_AUTHENTICATED_SCOPE
+    PROXY X_SENDFILE_TYPE X_ACCEL_MAPPING
+    CLIENT_IP X_CLIENT_IP X_CLUSTER_CLIENT_IP TRUE_CLIENT_IP CF_CONNECTING_IP CF_CONNECTING_IPV6
+    FASTLY_CLIENT_IP X_AZURE_CLIENTIP X_ENVOY_EXTERNAL_ADDRESS X_ORIGINAL_FOR X_ORIGINAL_HOST
+    X_ORIGINAL_PROTO X_HOST X_HTTP_HOST_OVERRIDE X_SCHEME X_URL_SCHEME X_HTTPS FRONT_END_HTTPS
+    CLIENT_CERT CLIENT_CERT_CHAIN X_CLIENT_CERT X_ARR_CLIENTCERT
+    CF_ACCESS_AUTHENTICATED_USER_EMAIL X_AMZN_OIDC_IDENTITY X_GOOG_AUTHENTICATED_USER_EMAIL
+    X_GOOG_AUTHENTICATED_USER_ID";

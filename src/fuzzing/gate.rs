@@ -6,7 +6,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version, header};
 
 use super::exchange::{LIMITS, Received, from_client};
-use super::field_lines::is_ours;
+use super::field_lines::{is_ours, names_method};
 use super::strict;
 use crate::gateway::fuzzing::{Gateway, HeadLimits, Passed, WebSocketForm};
 use crate::wire::authority::host_in;
@@ -86,9 +86,9 @@ fn has_one_reading(gateway: &Gateway, head: &Parts, passed: Passed) {
     assert_eq!(passed.expects, headers.contains_key(header::EXPECT));
     assert_eq!(passed.has_length, headers.contains_key(header::CONTENT_LENGTH));
     assert_eq!(
-        passed.has_ours,
-        headers.keys().any(|name| is_ours(name.as_str())),
-        "ours were not seen"
+        passed.has_judged,
+        headers.keys().any(|name| is_ours(name.as_str()) || names_method(name.as_str())),
+        "fields that are not for every client were not seen"
     );
     if is_upgrade(passed) {
         assert!(

@@ -21,6 +21,7 @@ use super::credential_places::CredentialPlaces;
 use super::exchange::Exchange;
 use super::gate::{self, HeadLimits, Passed, WebSocketForm};
 use super::manage::{self, TokenApiCall};
+use super::method_override;
 use super::own_answer;
 use super::plan::{Plan, RouteSettings};
 use super::refusal::Refusal;
@@ -68,7 +69,7 @@ pub async fn explain(
         ..Explanation::default()
     };
     let plan = &local.plan;
-    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.ours, plan.raw_paths);
+    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.judged, plan.raw_paths);
     let followed = match judged {
         Ok(passed) => {
             head.uri.path().clone_into(&mut explanation.path);
@@ -103,7 +104,10 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, exchange, &head.method, head);
+    let mut found = route::find(plan, exchange, &head.method, head);
+    if passed.has_judged {
+        found = method_override::judge(plan, exchange, head, found);
+    }
     let chosen = match &found {
         Ok(Destination::Route(at)) => Some(*at),
         _ => None,

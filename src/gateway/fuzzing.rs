@@ -71,8 +71,8 @@ impl Gateway {
         self.places.remove(&mut head.headers, &mut head.uri);
     }
 
-    pub(crate) fn ours(&self) -> &FoldedNames {
-        &self.rules.ours
+    pub(crate) fn judged(&self) -> &FoldedNames {
+        &self.rules.judged
     }
 
     pub(crate) fn judge(
@@ -81,7 +81,7 @@ impl Gateway {
         has_body: bool,
         limits: HeadLimits,
     ) -> Result<Passed, Refusal> {
-        judge(head, has_body, limits, &self.rules.ours, RawPaths::Unused)
+        judge(head, has_body, limits, &self.rules.judged, RawPaths::Unused)
     }
 
     /// The same, with a route that forwards paths as they came.
@@ -91,7 +91,7 @@ impl Gateway {
         has_body: bool,
         limits: HeadLimits,
     ) -> Result<Passed, Refusal> {
-        judge(head, has_body, limits, &self.rules.ours, RawPaths::Used)
+        judge(head, has_body, limits, &self.rules.judged, RawPaths::Used)
     }
 
     /// What `forward` does to a head that passed, on a public route to an upstream that keeps the
@@ -105,7 +105,7 @@ impl Gateway {
     ) {
         let chain = ForwardedChain::read(client, &head.headers);
         let forwarding = Forwarding::of(client, chain.as_ref(), &head.headers);
-        let accepts_trailers = clean(&self.rules, passed, &mut head.headers, length);
+        let accepts_trailers = clean(&self.rules, client, passed, &mut head.headers, length);
         set(&forwarding, &mut head.headers);
         add_hop(&mut head.headers, head.version, accepts_trailers);
         head.extensions.clear();
@@ -115,7 +115,7 @@ impl Gateway {
     pub(crate) fn set_forwarding(&self, client: &ClientConnection, headers: &mut HeaderMap) {
         let chain = ForwardedChain::read(client, headers);
         let forwarding = Forwarding::of(client, chain.as_ref(), headers);
-        self.rules.strip(headers);
+        self.rules.strip(client, headers);
         set(&forwarding, headers);
     }
 

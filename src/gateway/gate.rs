@@ -47,8 +47,8 @@ pub(crate) struct Passed {
     pub(crate) offers_upgrade: bool,
     /// Its fields that end at this hop.
     pub(crate) hops: HopByHop,
-    /// It has fields that only keyward may set.
-    pub(crate) has_ours: bool,
+    /// It has fields that are not for every client to set.
+    pub(crate) has_judged: bool,
     /// It has `X-API-Key`.
     pub(crate) has_api_key: bool,
     pub(crate) has_length: bool,
@@ -66,8 +66,8 @@ pub(crate) enum WebSocketForm {
     Connect,
 }
 
-/// Judges a head and normalises it. `has_body`: whether a body may still come. `ours`: names of
-/// fields that only keyward may set. `raw`: whether the spelling of the path may be asked for.
+/// Judges a head and normalises it. `has_body`: whether a body may still come. `judged`: names
+/// of fields that are not for every client to set. `raw`: whether the spelling of the path may be asked for.
 ///
 /// # Errors
 ///
@@ -76,11 +76,11 @@ pub(super) fn judge(
     head: &mut Parts,
     has_body: bool,
     limits: HeadLimits,
-    ours: &FoldedNames,
+    judged: &FoldedNames,
     raw: RawPaths,
 ) -> Result<Passed, Refusal> {
     let mut passed = Passed::default();
-    let seen = look(head, limits, ours, &mut passed)?;
+    let seen = look(head, limits, judged, &mut passed)?;
     passed.websocket = websocket(head, has_body, seen.has_upgrade)?;
     passed.offers_upgrade = seen.has_upgrade
         && passed.websocket.is_none()
@@ -124,7 +124,7 @@ struct Seen {
 fn look(
     head: &Parts,
     limits: HeadLimits,
-    ours: &FoldedNames,
+    judged: &FoldedNames,
     passed: &mut Passed,
 ) -> Result<Seen, HeadFault> {
     if head.headers.len() > limits.lines {
@@ -155,11 +155,11 @@ fn look(
             }
             6 if *name == header::COOKIE => {
                 seen.cookies += 1;
-                passed.has_ours |= ours.matches(name.as_str());
+                passed.has_judged |= judged.matches(name.as_str());
             }
             9 if *name == X_API_KEY => {
                 passed.has_api_key = true;
-                passed.has_ours |= ours.matches(name.as_str());
+                passed.has_judged |= judged.matches(name.as_str());
             }
             14 if *name == header::CONTENT_LENGTH => {
                 // Digits and nothing but digits (RFC 9110, section 8.6; cf. CVE-2021-32715).
@@ -182,7 +182,7 @@ fn look(
             _ if passed.hops.note(name) => seen.has_upgrade |= *name == header::UPGRADE,
             length => {
                 passed.has_trace |= length == TRACEPARENT.len() && name.as_str() == TRACEPARENT;
-                passed.has_ours |= ours.matches(name.as_str());
+                passed.has_judged |= judged.matches(name.as_str());
             }
         }
     }

@@ -3,6 +3,11 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::client_fields::{
+    OF_PROXIES, OF_THE_CALLER, OF_THE_CALLER_BEGIN, OF_THE_EDGE, OF_THE_EDGE_BEGIN, OF_THE_METHOD,
+    OF_THE_PATH,
+};
+use super::connection::ClientConnection;
 use crate::tokens::verified::Caller;
 use crate::wire::fields::{FoldedNames, visible};
 
@@ -34,19 +39,36 @@ pub struct IdentityNames<N = String> {
 /// The names of a plan, and what follows from them.
 pub(super) struct IdentityRules {
     pub(super) names: IdentityNames<HeaderName>,
-    /// The fields that a client may not set, in all spellings: those of identity headers and those
-    /// that say where a request came from.
-    pub(super) ours: FoldedNames,
+    /// The fields that are removed or judged, in all spellings: those of identity headers, those
+    /// that say where a request came from, and those of `client_fields`.
+    pub(super) judged: FoldedNames,
+    /// Those of them that name another method: they are judged.
+    pub(super) of_the_method: FoldedNames,
+    /// Those of them that a trusted proxy may set, unless they are identity headers.
+    of_the_edge: FoldedNames,
+    reserved: FoldedNames,
 }
 
 /// The fields that only keyward may set, in all spellings, where its identity headers have these
 /// names.
 #[must_use]
 pub fn reserved_names(names: &IdentityNames) -> FoldedNames {
+    FoldedNames::new(reserved(names), RESERVED_BEGIN)
+}
+
+// `x-keyward-` whatever the configuration says: the next upstream may use another preset.
+const RESERVED_BEGIN: [&str; 2] = ["x-keyward-", "x-forwarded-"];
+
+fn reserved(names: &IdentityNames) -> impl Iterator<Item = &str> {
     let configured = names.fields().into_iter().filter_map(|(_, name)| name);
-    let exact = configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"]);
-    // `x-keyward-` whatever the configuration says: the next upstream may use another preset.
-    FoldedNames::new(exact, ["x-keyward-", "x-forwarded-"])
+    configured.chain(["x-request-id", "forwarded", "x-real-ip", "x-forwarded"])
+}
+
+/// Those, and all of `client_fields`.
+fn judged(names: &IdentityNames) -> FoldedNames {
+    let whole = OF_THE_PATH.into_iter().chain(OF_THE_CALLER).chain(OF_PROXIES);
+    let begin = RESERVED_BEGIN.into_iter().chain(OF_THE_CALLER_BEGIN).chain(OF_THE_EDGE_BEGIN);
+    FoldedNames::new(reserved(names).chain(whole).chain(OF_THE_EDGE).chain(OF_THE_METHOD), begin)
 }
 
 /// The identity headers of one caller.
@@ -59,7 +81,10 @@ impl IdentityRules {
             HeaderName::try_from(name).map(Some).map_err(|_| format!("{name:?} is no header name"))
         };
         Ok(Self {
-            ours: reserved_names(names),
+            judged: judged(names),
+            of_the_method: FoldedNames::new(OF_THE_METHOD, []),
+            of_the_edge: FoldedNames::new(OF_THE_EDGE, OF_THE_EDGE_BEGIN),
+            reserved: reserved_names(names),
             names: IdentityNames {
                 subject: name(&names.subject)?,
                 username: name(&names.username)?,
@@ -94,10 +119,16 @@ impl IdentityRules {
         .collect()
     }
 
-    /// Removes every field that only keyward may set.
-    pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        let is_ours = |name: &&HeaderName| self.ours.matches(name.as_str());
-        for name in headers.keys().filter(is_ours).cloned().collect::<Vec<_>>() {
+    /// Removes every field that is not for this client to set.
+    pub(super) fn strip(&self, client: &ClientConnection, headers: &mut HeaderMap) {
+        let is_trusted = client.origin.trusted_proxies.is_some();
+        let is_removed = |name: &&HeaderName| {
+            let name = name.as_str();
+            let stays =
+                self.of_the_method.matches(name) || is_trusted && self.of_the_edge.matches(name);
+            self.judged.matches(name) && (self.reserved.matches(name) || !stays)
+        };
+        for name in headers.keys().filter(is_removed).cloned().collect::<Vec<_>>() {
             headers.remove(name);
         }
     }
@@ -108,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_alias_of_every_name_is_ours_whatever_the_configuration() {
+    fn every_alias_of_every_name_is_judged_whatever_the_configuration() {
         let rules = IdentityRules::new(&IdentityNames {
             username: Some("Remote-User".into()),
             ..IdentityNames::default()
@@ -127,11 +158,14 @@ mod tests {
             "forwarded",
             "x-real-ip",
             "x-forwarded-prefix",
+            "script_name",
+            "x-ssl-client-verify",
+            "x_http_method",
         ] {
-            assert!(rules.ours.matches(name), "{name}");
+            assert!(rules.judged.matches(name), "{name}");
         }
-        for name in ["accept", "x-keyword"] {
-            assert!(!rules.ours.matches(name), "{name}");
+        for name in ["accept", "x-keyword", "x-http-methods", "scriptname", "x-user"] {
+            assert!(!rules.judged.matches(name), "{name}");
         }
     }
 }

@@ -26,6 +26,7 @@ mod authorize;
 mod body_source;
 mod challenge;
 mod client_address;
+mod client_fields;
 mod compression;
 mod conditions;
 mod connection;
@@ -51,6 +52,7 @@ mod limit_plan;
 mod limit_state;
 mod line_buffer;
 mod manage;
+mod method_override;
 mod open_streams;
 mod overload;
 mod own_answer;
@@ -156,7 +158,7 @@ pub async fn run(
     let local = Rc::clone(&exchange.local);
     let body = ClientBody::new(body, control);
     let plan = &local.plan;
-    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.ours, plan.raw_paths);
+    let judged = gate::judge(&mut head, has_body, limits, &plan.identity.judged, plan.raw_paths);
     let answered = match judged {
         Ok(passed) => {
             exchange.target = head.uri.path_and_query().cloned();
@@ -222,7 +224,10 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let found = route::find(plan, exchange, &head.method, head);
+    let mut found = route::find(plan, exchange, &head.method, head);
+    if passed.has_judged {
+        found = method_override::judge(plan, exchange, head, found);
+    }
     match cors::judge(plan, exchange, head, found)? {
         Destination::Preflight => Ok(respond::preflight(exchange)),
         Destination::Own(OwnPath::PublicKeys) => Ok(respond::public_keys(plan)),

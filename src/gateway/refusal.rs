@@ -46,6 +46,10 @@ pub(crate) enum Refusal {
     MethodNotAllowed {
         allow: String,
     },
+    /// A field asks for it to be taken for one of a method for which the route is not.
+    MethodOverridden {
+        cause: String,
+    },
     /// It has no credential and needs one. The cause: what could be meant for one.
     NoCredential {
         cause: Option<&'static str>,
@@ -156,6 +160,11 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => {
                 (405, Reason::MethodNotAllowed, "the method is not allowed here")
             }
+            Self::MethodOverridden { .. } => (
+                400,
+                Reason::MalformedRequest,
+                "a header names another method, which is not allowed here",
+            ),
             Self::NoCredential { .. } => (401, Reason::NoCredential, "a bearer token is required"),
             Self::AmbiguousCredential { .. } => {
                 (400, Reason::AmbiguousCredential, "the credential is ambiguous")
@@ -298,6 +307,7 @@ impl Refusal {
             }
             Self::NotAccepted { cause }
             | Self::AmbiguousCondition { cause }
+            | Self::MethodOverridden { cause }
             | Self::Forbidden { cause, .. }
             | Self::BodyTooSlow { cause }
             | Self::BodyTooLarge { cause }

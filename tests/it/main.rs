@@ -31,6 +31,7 @@ mod change_without_loss;
 mod circuit;
 mod cli;
 mod client_address;
+mod client_fields;
 mod compression;
 mod concurrency;
 mod conditions;

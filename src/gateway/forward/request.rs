@@ -1,5 +1,5 @@
-//! The head of the upstream's request. What ends at this hop is removed, then every field that only
-//! keyward may set. keyward's own fields are added last, so that no field of the client's can
+//! The head of the upstream's request. What ends at this hop is removed, then every field that is
+//! not for the client to set. keyward's own fields are added last, so that no field of the client's can
 //! remove them.
 
 use std::time::Duration;
@@ -39,7 +39,8 @@ pub(super) fn prepare(
     let forwarding = Forwarding::of(&exchange.client, exchange.chain.as_deref(), headers);
     let stripped = permit.route().path_rules.as_ref().and_then(|rules| rules.stripped());
     let prefix = stripped.and_then(|prefix| public_prefix(&exchange.client, prefix, headers));
-    let accepts_trailers = clean(&plan.identity, passed, headers, body.size_hint().exact());
+    let accepts_trailers =
+        clean(&plan.identity, &exchange.client, passed, headers, body.size_hint().exact());
     remove_credentials(plan, permit, passed, headers);
     set_host(plan, permit, &forwarding, headers);
     add_hop(headers, head.version, accepts_trailers);
@@ -78,17 +79,18 @@ pub(super) fn prepare(
     (forwarding, takes_trailers)
 }
 
-/// Removes what ends at this hop and what only keyward may set. `length`: of the body, if it is
+/// Removes what ends at this hop and what is not for this client to set. `length`: of the body, if it is
 /// known. Says whether the client takes trailers.
 pub(in crate::gateway) fn clean(
     rules: &IdentityRules,
+    client: &ClientConnection,
     passed: Passed,
     headers: &mut HeaderMap,
     length: Option<u64>,
 ) -> bool {
     let accepts_trailers = passed.hops.strip(headers);
-    if passed.has_ours {
-        rules.strip(headers);
+    if passed.has_judged {
+        rules.strip(client, headers);
     }
     if passed.expects {
         // The expectation is met when the body is asked for.

@@ -237,8 +237,8 @@ fn what_a_head_has_is_noted() {
     let none = Passed::default();
     for (version, field, expected) in [
         (HTTP_11, ("accept", "*/*"), none),
-        (HTTP_11, ("x-user", "evil"), Passed { has_ours: true, ..none }),
-        (HTTP_11, ("x_keyward.subject", "evil"), Passed { has_ours: true, ..none }),
+        (HTTP_11, ("x-user", "evil"), Passed { has_judged: true, ..none }),
+        (HTTP_11, ("x_keyward.subject", "evil"), Passed { has_judged: true, ..none }),
         (HTTP_11, ("x-users", "fine"), none),
         (HTTP_2, ("x-api-key", "k"), Passed { has_api_key: true, ..none }),
         (HTTP_11, ("content-length", "0"), Passed { has_length: true, ..none }),
