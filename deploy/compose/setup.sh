@@ -19,7 +19,7 @@ digest=$(tr -d '\n' < keyward/redis-password | sha256sum | cut -d ' ' -f 1)
 # The default user is off, but keeps its rights: with them Redis reads its append-only file again,
 # and leaves out what they do not allow. What keyward needs is in docs/fleet.md. The user of the
 # health check may do nothing else.
-rights='+@read +@write +@scripting +@connection +@pubsub +info +time'
+rights='+@read +@write +@connection +@pubsub -@dangerous -@scripting +eval +evalsha +info +time'
 cat > redis/users.new <<ACL
 user default off ~* &* +@all
 user keyward on #$digest ~{keyward}:* &{keyward}:* $rights

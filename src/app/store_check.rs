@@ -11,7 +11,7 @@ use super::store_backup::with_identity;
 use crate::config::{Config, FleetSettings};
 use crate::store::EmbeddedStore;
 use crate::store::redis::discovery_error::DiscoveryError;
-use crate::store::redis::inspect::inspect;
+use crate::store::redis::inspect::{excess, inspect};
 use crate::store::redis::node::Nodes;
 use crate::tokens::finding::{Finding, Severity};
 
@@ -46,6 +46,7 @@ async fn fleet(wanted: &FleetSettings) -> Result<Vec<Finding>, String> {
     let mut findings = vec![Finding::fine("master", address.to_string())];
     let (options, lease) = (&wanted.options, wanted.coherence_lease);
     findings.extend(inspect(&mut connection, &facts, &address, options, lease).await);
+    findings.extend(excess(&mut connection).await);
     Ok(findings)
 }
 

@@ -57,6 +57,11 @@ pub async fn inspect(
     found
 }
 
+/// Warns where keyward's user may empty the server, which keyward never does.
+pub async fn excess(connection: &mut Connection) -> Option<Finding> {
+    rights::excess(connection).await
+}
+
 fn fine(subject: &str, found: impl Into<String>, words: impl Into<String>) -> Finding {
     Finding { words: words.into(), ..Finding::fine(subject, found) }
 }

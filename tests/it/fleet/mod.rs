@@ -9,6 +9,7 @@ mod mix;
 mod outage;
 mod raw_client;
 mod revocation;
+mod rights;
 mod shared_limits;
 mod topology;
 

@@ -2,7 +2,7 @@
 //! do.
 //!
 //! `ACL DRYRUN` would tell without trying, but is itself a right of administrators, and newer than
-//! 6.
+//! 6. It is asked for what keyward should not be permitted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -89,6 +89,39 @@ pub(super) async fn check(connection: &mut Connection, options: &RedisOptions) -
     };
     missing.0.into_iter().map(finding).collect()
 }
+
+/// Warns where the user may empty the server or swap its databases.
+///
+/// `ACL DRYRUN` tells of `FLUSHALL` without trying. Where it cannot be asked, `SWAPDB` is tried with
+/// what is no number: Redis looks at the right first, and does nothing then.
+pub(super) async fn excess(connection: &mut Connection) -> Option<Finding> {
+    const WORDS: &str = "an error of another program with this user, or a thief of its password, can \
+                         delete every token: give the user the ACL rule in the documentation";
+    let warning = |name: &str| {
+        Finding::of(Severity::Warning, format!("right to {name}"), "permitted", "missing", WORDS)
+    };
+    let inner = &mut connection.inner;
+    let user: Option<String> = redis::cmd("ACL").arg("WHOAMI").query_async(inner).await.ok();
+    if let Some(user) = user {
+        let dry_run = redis::cmd("ACL").arg(&["DRYRUN", &user, "FLUSHALL"]).take();
+        if let Ok(answer) = dry_run.query_async::<String>(inner).await {
+            return (answer == "OK").then(|| warning("FLUSHALL"));
+        }
+    }
+    let swap = redis::cmd("SWAPDB").arg(&["keyward", "keyward"]).take();
+    let answer = inner.req_packed_command(&swap).await;
+    let is_permitted = match answer {
+        Ok(Value::ServerError(error)) => {
+            let words = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            SWAPS_NOT.iter().any(|sign| words.contains(sign))
+        }
+        _ => false,
+    };
+    is_permitted.then(|| warning("SWAPDB"))
+}
+
+/// What Redis says of `SWAPDB` with what is no number to a user who may.
+const SWAPS_NOT: [&str; 2] = ["DB index", "not allowed in cluster mode"];
 
 /// The commands that are sent as they are. `SUBSCRIBE` must be undone on this connection, in this
 /// order. Their names have the channel with them, because rights to channels are given one by one.

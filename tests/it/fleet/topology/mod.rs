@@ -12,7 +12,7 @@ use crate::support::redis::{RedisServer, wait_until};
 pub(super) use cluster::Clustered;
 pub(super) use sentinels::{Watched, failover, master_of};
 
-fn urls(servers: &[RedisServer]) -> String {
+pub(super) fn urls(servers: &[RedisServer]) -> String {
     servers.iter().map(RedisServer::url).collect::<Vec<_>>().join(",")
 }
 
