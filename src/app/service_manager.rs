@@ -3,11 +3,13 @@
 //! Without one, nothing is passed and nothing is told: the variables that say how are not there
 //! (sd_listen_fds(3), sd_notify(3)).
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
+use crate::admin::NotReady;
 use crate::server::{InheritedSocket, SocketOrigin};
 
 /// The sockets that were passed to this process.
@@ -44,12 +46,62 @@ pub(super) fn sockets() -> Result<Vec<InheritedSocket>, String> {
     Ok(sockets)
 }
 
-/// Everything is served.
-pub(super) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+/// What the service manager was told of a process that serves.
+#[derive(Default)]
+pub(super) struct Serving(Mutex<Said>);
+
+#[derive(Default)]
+struct Said {
+    /// It was told that everything is served.
+    is_ready: bool,
+    /// Why the latest configuration was refused.
+    refused: Option<String>,
+    /// Why requests should not come, as `/readyz` says it.
+    reasons: Vec<String>,
+    status: String,
 }
 
-/// A reload has begun; [`ready`] says that it is over.
+impl Serving {
+    /// Everything is served: after a start, and after a reload. `refused`: why the new
+    /// configuration is not in force.
+    pub(super) fn ready(&self, refused: Option<String>) {
+        self.say(|said| {
+            said.is_ready = true;
+            said.refused = refused;
+            true
+        });
+    }
+
+    /// Why `/readyz` says no now; nothing, if it says yes. What is new is told.
+    pub(super) fn note(&self, reasons: &[NotReady]) {
+        self.say(|said| {
+            // The service manager knows these by itself.
+            let is_news = |why: &&NotReady| !matches!(why, NotReady::Starting | NotReady::Draining);
+            said.reasons = reasons.iter().filter(is_news).map(ToString::to_string).collect();
+            false
+        });
+    }
+
+    fn say(&self, change: impl FnOnce(&mut Said) -> bool) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = change(&mut said);
+        let mut parts = vec!["serving".to_owned()];
+        if !said.reasons.is_empty() {
+            parts = vec![format!("serving, but not ready: {}", said.reasons.join("; "))];
+        }
+        let refused = said.refused.as_ref();
+        parts.extend(refused.map(|why| format!("the new configuration was refused: {why}")));
+        let status = parts.join("; ");
+        if begins {
+            tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        } else if said.is_ready && said.status != status {
+            tell(&[NotifyState::Status(&status)]);
+        }
+        said.status = status;
+    }
+}
+
+/// A reload has begun; [`Serving::ready`] says that it is over.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),

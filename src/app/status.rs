@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::memory::{MemoryBound, resident};
 use super::parts::Parts;
+use super::service_manager::Serving;
 use crate::admin::{Component, NotReady, Status, StatusFuture};
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
@@ -35,6 +36,8 @@ pub(super) struct OwnStatus {
     pub(super) listening: ArcSwap<Vec<String>>,
     /// The link to the rest of the fleet, if there is one.
     pub(super) link: Option<Arc<LinkState>>,
+    /// What the service manager knows of it.
+    pub(super) serving: Serving,
     /// As of the last look: a scrape does not ask the store.
     was_ready: AtomicBool,
     store_is_well: AtomicBool,
@@ -65,6 +68,7 @@ impl OwnStatus {
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             listening: ArcSwap::default(),
+            serving: Serving::default(),
             was_ready: AtomicBool::new(false),
             store_is_well: AtomicBool::new(true),
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::redis::free_port;
+use crate::support::redis::{RedisServer, free_port};
 use crate::support::{Client, Plan, Upstream, World, eventually};
 
 const GET: &str = "GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -262,6 +262,43 @@ fn the_service_manager_is_told_of_the_start_reloads_and_the_end() {
     service.signal(Signal::TERM);
     notices.wait_for("STOPPING=1");
     assert_eq!(service.ended(), Some(0), "{}", world.output());
+}
+
+/// `systemctl status` shows what `/readyz` says.
+#[test]
+fn the_service_manager_is_told_why_keyward_is_not_ready() {
+    let upstream = Upstream::start();
+    let port = free_port();
+    let plan = || {
+        Plan::usual(&upstream).set("store", "kind", "\"redis\"").set(
+            "store",
+            "url",
+            &format!("\"redis://127.0.0.1:{port}\""),
+        )
+    };
+    let world = plan().prepare();
+    let path = world.folder().join("notify.sock");
+    let notices = Notices::at(&path);
+    let variables = [("NOTIFY_SOCKET", path.to_str().expect("UTF-8"))];
+    let service = Service::start(&world, Vec::new(), &variables);
+    notices.wait_for("READY=1");
+    let away = "STATUS=serving, but not ready: store unavailable";
+    notices.wait_for(away);
+    // After a reload, too, whatever becomes of it.
+    service.signal(Signal::HUP);
+    let reloaded = notices.wait_for("READY=1");
+    assert!(reloaded.contains(away), "{reloaded}");
+    world.configure_raw("nonsense = [");
+    service.signal(Signal::HUP);
+    let refused = notices.wait_for("READY=1");
+    assert!(refused.contains(away) && refused.contains("configuration was refused"), "{refused}");
+    world.configure(&plan());
+    service.signal(Signal::HUP);
+    notices.wait_for("READY=1");
+    let mut redis = RedisServer::start_as(false, port, "");
+    assert_eq!(notices.wait_for("STATUS=").trim_end(), "STATUS=serving");
+    redis.kill();
+    notices.wait_for(away);
 }
 
 /// The main process says which one is it from now on, and the sockets of the service manager go

@@ -317,7 +317,7 @@ impl Process {
         if let Some((predecessor, sharing)) = self.taking_over.take() {
             self.conclude_take_over(predecessor, sharing).await;
         }
-        service_manager::ready("serving");
+        self.status.serving.ready(None);
         if let Some(interval) = service_manager::watchdog() {
             tokio::spawn(say_well(interval));
         }

@@ -47,7 +47,8 @@ pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()
         let mut ticks = every(OBSERVE_EVERY);
         loop {
             ticks.tick().await;
-            status.observe().await;
+            let reasons = status.observe().await;
+            status.serving.note(&reasons);
         }
     });
     tasks.spawn(async move {

@@ -40,14 +40,12 @@ impl Process {
                 }
                 self.status.reloads_done.fetch_add(1, Ordering::Relaxed);
                 tracing::info!("the configuration was reloaded");
-                service_manager::ready("serving");
+                self.status.serving.ready(None);
             }
             Err(faults) => {
                 self.status.reloads_refused.fetch_add(1, Ordering::Relaxed);
                 let why = faults.to_string().replace('\n', "; ");
-                service_manager::ready(&format!(
-                    "serving; the new configuration was refused: {why}"
-                ));
+                self.status.serving.ready(Some(why));
                 tracing::error!(%faults, "the new configuration was refused; the old one stays in \
                                           force");
             }
