@@ -20,7 +20,7 @@ import yaml
 
 import manifest_mutations
 import manifest_pods as pods
-from cluster_model import Cluster
+from cluster_model import OTHERS, Cluster
 from cluster_tools import DEPLOY, Tools, against_schemas, assert_none, documents
 from manifest_chart import CHART, ChartChecks
 from manifest_neighbours import disturbed, mistaken
@@ -204,7 +204,7 @@ class Checks(PageChecks, SecretChecks):
             ("edge", {}, None),
             ("sidecar", {"address": "::1"}, None),
             ("sidecar", {"ignores_policies": True}, f"the admin port at {pods.POD}: open"),
-            ("edge", {"without": ["behind-keyward"]}, f"the app's port at {pods.POD}: open"),
+            ("edge", {"without": ["behind-keyward"]}, f"the app's port at {OTHERS['app']}: open"),
             ("edge", {"finds_names": False}, "Redis: unknown"),
         ):
             with self.cluster(f"{trial}-{'-'.join(wrong)}") as cluster:
