@@ -190,14 +190,20 @@ pub fn refuse_head(
     refuse_and_close(exchange, &Refusal::Head(fault), cause)
 }
 
-/// Answers a request on a connection that is more than keyward can bear.
+/// Answers a request on a connection that is more than keyward can bear; `None`: before it has
+/// come.
 pub fn overloaded(
     gateway: &Rc<WorkerGateway>,
     client: &Rc<ClientConnection>,
     control: &Rc<Control>,
-    version: Version,
+    request: Option<Request<Incoming>>,
 ) -> Response<ResponseBody> {
-    let exchange = Exchange::begin(gateway, client, control, version, false);
+    let head = request.map(|request| request.into_parts().0);
+    let version = head.as_ref().map_or(Version::HTTP_11, |head| head.version);
+    let mut exchange = Exchange::begin(gateway, client, control, version, false);
+    if let Some(head) = &head {
+        exchange.arrived(head);
+    }
     let has_too_much_memory = gateway.shared.load.has_too_much_memory();
     let excess = if has_too_much_memory { Excess::Memory } else { Excess::Connections };
     let refusal = Refusal::Overloaded(excess);

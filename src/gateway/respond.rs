@@ -76,7 +76,9 @@ pub(super) fn finish(
         limits.apply(response.headers_mut());
     }
     let control = Rc::clone(&exchange.control);
-    let (head, source) = response.into_parts();
+    let (mut head, source) = response.into_parts();
+    let is_own = !matches!(source, BodySource::Upstream { .. } | BodySource::Compressed(_));
+    let source = source.sent_to(exchange.is_head, &mut head);
     let (source, exchange) = match source {
         BodySource::Tunnel { upstream, stream, closing } => {
             control.enter(Phase::Streaming, closing);
@@ -86,13 +88,13 @@ pub(super) fn finish(
             (BodySource::Empty, None)
         }
         source => {
-            if !matches!(source, BodySource::Upstream { .. } | BodySource::Compressed(_)) {
+            if is_own {
                 // A client that does not read it must not hold its connection for ever.
                 let times = ExchangeTimes::answered(exchange.local.plan.timeouts.body);
                 control.go_by(times);
                 control.enter_for(Phase::Streaming, times.response_body);
             }
-            exchange.is_complete = source.is_end_stream() || exchange.is_head;
+            exchange.is_complete = source.is_end_stream();
             (source, Some(exchange))
         }
     };

@@ -197,7 +197,7 @@ async fn next_byte(connection: &Connection) -> bool {
 /// Tells a client that there are too many connections, whether or not it has asked for anything.
 pub(super) async fn refuse_surplus(connection: &Connection) {
     let Connection { worker, client, control, .. } = connection;
-    let response = gateway::overloaded(&worker.gateway, client, control, Version::HTTP_11);
+    let response = gateway::overloaded(&worker.gateway, client, control, None);
     answer_unasked(connection, response).await;
     close(connection).await;
 }

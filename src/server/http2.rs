@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Version};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -73,7 +73,7 @@ pub(super) async fn serve(connection: &Connection) {
                     &gateway,
                     &client,
                     &control,
-                    Version::HTTP_2,
+                    Some(request),
                 ));
             }
             gateway::run(gateway, client, control, limits, request).await

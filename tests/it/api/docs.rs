@@ -2,6 +2,7 @@
 //! is tested with a browser, in `tests/black_box/walk_through.py`.
 
 use crate::api::worlds::{IssuerWorld, expect_json};
+use crate::support::h2::{Connection, Head};
 use crate::support::json as body_of;
 
 const DOCS: &str = "/api/v1/docs";
@@ -77,6 +78,26 @@ fn a_page_that_has_not_changed_gets_304_and_only_get_and_head_are_taken() {
                 "{path}"
             );
         }
+    }
+}
+
+/// RFC 9110, section 9.3.2. Over HTTP/2 content would be a breach of the protocol.
+#[test]
+fn the_answer_to_head_has_the_length_of_the_page_and_no_content_over_http2() {
+    let world = IssuerWorld::start();
+    for (path, status) in [
+        (DOCS, 200),
+        ("/api/v1/docs/swagger-ui.css", 200),
+        ("/api/v1/openapi.json", 200),
+        ("/api/agent-tokens/me", 401),
+        ("/api/v1/docs/tokens/", 401),
+    ] {
+        let length = world.keyward.ask("GET", path, "", "").body.len().to_string();
+        let mut connection = Connection::open(world.keyward.address());
+        let answer = connection.ask(&Head::new("HEAD", path));
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{path}: {answer}");
+        assert_eq!(answer.fields.one("content-length"), Some(length), "{path}: {answer}");
+        assert!(connection.state.stream(1).is_head_only, "{path}: {:?}", connection.state);
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/2 towards clients that behave; one file for each guarantee.
 
 mod grpc;
+mod head;
 mod negotiation;
 mod records;
 mod revocation;
