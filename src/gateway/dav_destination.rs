@@ -87,6 +87,9 @@ pub(super) fn permitted(
     {
         places.remove(&mut there.headers, &mut there.uri);
     }
+    if let Some(elsewhere) = plan.places_elsewhere.as_ref().filter(|_| !route.forward_credential) {
+        elsewhere.remove(&plan.opaque, &mut there.headers, &mut there.uri);
+    }
     let target = permit(at, &there)?;
     let target = target.as_ref().or_else(|| there.uri.path_and_query());
     let target = target.map_or("/", PathAndQuery::as_str);

@@ -14,7 +14,7 @@ use super::conditions::Conditions;
 use super::connection::Scheme;
 use super::cors_policy::{CorsPolicies, CorsSettings};
 use super::credential::CredentialSource;
-use super::credential_places::{CredentialPlaces, Reading};
+use super::credential_places::{CredentialPlaces, PlacesElsewhere, Reading};
 use super::header_changes::{HeaderChanges, RouteHeaderChanges};
 use super::identity_headers::{IdentityNames, IdentityRules};
 use super::limit_plan::{KeyCounts, LimitOwner, PlanLimits};
@@ -245,6 +245,8 @@ pub struct Plan {
     pub(super) limits: Option<Box<PlanLimits>>,
     /// What keys with limits of their own have used.
     pub(super) key_counts: KeyCounts,
+    /// None, where no route names a place that others do not empty by themselves.
+    pub(super) places_elsewhere: Option<Box<PlacesElsewhere>>,
     pub(super) raw_paths: RawPaths,
     pub(super) identity: IdentityRules,
     pub(super) token_limit: usize,
@@ -349,6 +351,9 @@ impl Plan {
             upstream_hosts: settings.upstreams.iter().map(host_of).collect(),
             token_apis: settings.token_apis,
             upstreams: settings.upstreams,
+            places_elsewhere: PlacesElsewhere::of(
+                settings.routes.iter().filter_map(|route| route.credentials.as_deref()),
+            ),
             routes: settings.routes,
             cors,
             limits,

@@ -122,6 +122,12 @@ impl OpaqueFormat {
         token.expose().chars().take(self.prefix.len() + shown).collect()
     }
 
+    /// Whether a text has the prefix of these tokens and their length.
+    #[must_use]
+    pub fn has_form_of(&self, text: &[u8]) -> bool {
+        self.parts(text).is_some()
+    }
+
     /// The random characters and the MAC, if the length is that of a token.
     fn parts<'a>(&self, token: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let body = token.strip_prefix(self.prefix.as_bytes())?;
@@ -142,7 +148,7 @@ impl OpaqueApis {
     #[must_use]
     pub fn is_like_token(&self, text: &[u8]) -> bool {
         match self.form_of(text) {
-            CredentialForm::Opaque(api) => api.format.parts(text).is_some(),
+            CredentialForm::Opaque(api) => api.format.has_form_of(text),
             CredentialForm::Signed => {
                 let dots = text.iter().filter(|&&byte| byte == b'.').count();
                 text.starts_with(JWT_BEGINS.as_bytes()) && dots == 2

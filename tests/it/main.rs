@@ -39,6 +39,7 @@ mod connection_bounds;
 mod connection_limit;
 mod cors;
 mod credentials;
+mod credentials_elsewhere;
 mod drain;
 mod durability;
 mod early_answers;

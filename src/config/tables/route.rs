@@ -75,7 +75,7 @@ settings! {
             words(ChallengeScheme::WORDS).or(ChallengeScheme::Bearer),
         /// What clients are told that the credential is for.
         pub(crate) realm: String = REALM.or(DEFAULT_REALM.to_owned()),
-        /// `true`: the upstream sees the credential.
+        /// `true`: the upstream sees the credential, and those that other routes would take.
         pub(crate) forward_credential: bool = boolean().or(false),
         /// How long its requests may take, where that is not what `[timeouts]` says.
         pub(crate) timeouts: RouteTimeoutKeys = table(),

@@ -6,6 +6,7 @@
 
 mod basic;
 mod cookie;
+mod elsewhere;
 mod origin;
 pub(in crate::gateway) mod query;
 mod subprotocol;
@@ -27,6 +28,8 @@ use crate::tokens::authenticator::Refused;
 use crate::tokens::opaque::OpaqueApis;
 use crate::wire::fields::are_alike;
 use origin::Proof;
+
+pub(super) use elsewhere::PlacesElsewhere;
 
 /// Where a route takes credentials from, besides `Authorization: Bearer`. The default: nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -272,11 +275,11 @@ impl CredentialPlaces {
         }
         if let Some(name) = &self.query {
             query::remove(target, name);
-            query::remove_from_referer(headers, name);
+            query::remove_from_referer(headers, name, |_| true);
         }
         self.remove_ticket(target);
         if let Some(name) = &self.ticket {
-            query::remove_from_referer(headers, name);
+            query::remove_from_referer(headers, name, |_| true);
         }
     }
 

@@ -54,11 +54,20 @@ pub(in crate::gateway) fn parameter(query: &str, name: &str) -> Parameter {
 
 /// Removes all parameters of this name and leaves the others as they are.
 pub(super) fn remove(target: &mut Uri, name: &str) {
+    remove_pairs(target, |pair| is_of(pair, name));
+}
+
+/// Removes the parameters of this name whose value is such a one, for every reader of queries.
+pub(super) fn remove_where(target: &mut Uri, name: &str, is_one: impl Fn(&[u8]) -> bool) {
+    remove_pairs(target, |pair| pair.split(';').any(|part| is_of_such(part, name, &is_one)));
+}
+
+fn remove_pairs(target: &mut Uri, is_removed: impl Fn(&str) -> bool) {
     let Some(query) = target.query() else { return };
-    if !query.split('&').any(|pair| is_of(pair, name)) {
+    if !query.split('&').any(&is_removed) {
         return;
     }
-    let others: Vec<_> = query.split('&').filter(|pair| !is_of(pair, name)).collect();
+    let others: Vec<_> = query.split('&').filter(|pair| !is_removed(pair)).collect();
     let path = target.path();
     let rest = match others.join("&") {
         others if others.is_empty() => path.to_owned(),
@@ -69,14 +78,18 @@ pub(super) fn remove(target: &mut Uri, name: &str) {
     *target = Uri::from(rest.unwrap_or_else(|_| PathAndQuery::from_static("/")));
 }
 
-/// Removes the query of `Referer` where it has a parameter of this name: the page whose address had
-/// the token tells it to the server.
-pub(super) fn remove_from_referer(headers: &mut HeaderMap, name: &str) {
+/// Removes the query of `Referer` where it has a parameter of this name with such a value: the page
+/// whose address had the token tells it to the server.
+pub(super) fn remove_from_referer(
+    headers: &mut HeaderMap,
+    name: &str,
+    is_one: impl Fn(&[u8]) -> bool,
+) {
     let changed = |value: &HeaderValue| {
         let text = value.to_str().ok()?;
         let (page, query) = text.split_once('?')?;
         let query = query.split('#').next().unwrap_or_default();
-        let has_it = query.split(['&', ';']).any(|pair| is_of(pair, name));
+        let has_it = query.split(['&', ';']).any(|pair| is_of_such(pair, name, &is_one));
         has_it.then(|| HeaderValue::try_from(page).ok()).flatten()
     };
     let Entry::Occupied(mut field) = headers.entry(header::REFERER) else { return };
@@ -85,6 +98,10 @@ pub(super) fn remove_from_referer(headers: &mut HeaderMap, name: &str) {
             *value = changed;
         }
     }
+}
+
+fn is_of_such(pair: &str, name: &str, is_one: impl Fn(&[u8]) -> bool) -> bool {
+    is_of(pair, name) && is_one(&decoded(pair.split_once('=').map_or("", |(_, value)| value)))
 }
 
 fn is_of(pair: &str, name: &str) -> bool {
@@ -153,7 +170,7 @@ mod tests {
         ] {
             let value = HeaderValue::from_static(referer);
             let mut headers = HeaderMap::from_iter([(header::REFERER, value)]);
-            remove_from_referer(&mut headers, "access_token");
+            remove_from_referer(&mut headers, "access_token", |_| true);
             assert_eq!(headers[header::REFERER], left);
         }
     }

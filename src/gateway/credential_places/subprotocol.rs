@@ -36,15 +36,20 @@ pub(super) fn token(headers: &HeaderMap) -> Option<Result<&[u8], Refusal>> {
 
 /// Removes `bearer` and the token from the protocols that are offered.
 pub(super) fn remove(headers: &mut HeaderMap) {
+    remove_where(headers, |_| true);
+}
+
+/// Removes `bearer` and what follows it, where that is such a one.
+pub(super) fn remove_where(headers: &mut HeaderMap, is_one: impl Fn(&[u8]) -> bool) {
     let offered: Vec<&[u8]> =
         headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(tokens).collect();
     if offered.iter().all(is_other) {
         return;
     }
     let mut others = Vec::new();
-    let mut offered = offered.into_iter();
+    let mut offered = offered.into_iter().peekable();
     while let Some(protocol) = offered.next() {
-        if is_other(&protocol) {
+        if is_other(&protocol) || !offered.peek().is_none_or(|token| is_one(token)) {
             others.push(protocol);
         } else {
             offered.next();

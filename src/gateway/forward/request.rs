@@ -65,6 +65,13 @@ pub(super) fn prepare(
             places.remove(&mut head.headers, &mut head.uri);
         }
     }
+    if let Some(elsewhere) = &plan.places_elsewhere {
+        if permit.route().forward_credential {
+            elsewhere.remove_tickets(&mut head.headers, &mut head.uri);
+        } else {
+            elsewhere.remove(&plan.opaque, &mut head.headers, &mut head.uri);
+        }
+    }
     // A credential of the upstream's own takes the place of the client's, which has been removed.
     if let Some(changes) = permit.route().request_headers() {
         changes.apply(&mut head.headers);

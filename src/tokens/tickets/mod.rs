@@ -39,6 +39,16 @@ pub const LIFETIME: Duration = Duration::from_secs(30);
 /// What tickets begin with.
 const PREFIX: &str = "tkt_";
 
+/// Whether a text has the form of a ticket. Says nothing of whether it is one.
+#[must_use]
+pub fn is_like_ticket(text: &[u8]) -> bool {
+    format().has_form_of(text)
+}
+
+fn format() -> OpaqueFormat {
+    OpaqueFormat { prefix: PREFIX.to_owned(), alphabet: Alphabet::Base62 }
+}
+
 /// Issues and redeems tickets.
 #[derive(Clone)]
 pub struct TicketService {
@@ -95,9 +105,8 @@ impl TicketService {
         keys: KeyIds,
         deadline: Duration,
     ) -> Self {
-        let format = OpaqueFormat { prefix: PREFIX.to_owned(), alphabet: Alphabet::Base62 };
         let keys = Keys { ids: ArcSwap::from_pointee(keys), removed_at: AtomicI64::new(i64::MIN) };
-        Self { tickets, opaque, format: Arc::new(format), deadline, keys: Arc::new(keys) }
+        Self { tickets, opaque, format: Arc::new(format()), deadline, keys: Arc::new(keys) }
     }
 
     /// These are the keys from now on.
