@@ -11,9 +11,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -50,6 +50,7 @@ pub(super) async fn serve(connection: &Connection) {
                 return Box::pin(gateway::carry(*tunnel, connection.socket.clone(), early)).await;
             }
             Ended::Over => {
+                connection.socket.end_response_until_close();
                 Box::pin(confirm(connection)).await;
                 return Box::pin(close(connection)).await;
             }
@@ -88,9 +89,13 @@ async fn serve_awake(connection: &Connection) -> Ended {
         let (gateway, client, control) =
             (Rc::clone(&worker.gateway), Rc::clone(client), Rc::clone(control));
         let (socket, limits) = (socket.clone(), *limits);
+        let version = request.version();
         async move {
             let mut response = gateway::run(gateway, client, control, limits, request).await;
             socket.owe_response();
+            if version == Version::HTTP_10 && response.as_ref().is_ok_and(ends_with_connection) {
+                socket.begin_response_until_close();
+            }
             if worker.ends_soon() {
                 say_close(&mut response);
             }
@@ -153,6 +158,13 @@ async fn serve_awake(connection: &Connection) -> Ended {
         }
         (None, _) => Ended::Broken,
     }
+}
+
+/// Whether a client of HTTP/1.0, which knows no chunks, takes the end of the connection for the end
+/// of the response (RFC 9112, section 6.3).
+fn ends_with_connection(response: &Response<ResponseBody>) -> bool {
+    !response.headers().contains_key(CONTENT_LENGTH)
+        && response.body().size_hint().exact().is_none()
 }
 
 /// Has the response say that it is the last one on its connection.

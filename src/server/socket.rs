@@ -62,6 +62,8 @@ struct Inner {
     is_blocked: bool,
     /// Something has been written since this was last asked.
     has_progress: bool,
+    /// The end of the connection is the end of a response, which has not come to it.
+    is_response_until_close: bool,
     /// What is wrong with the head that has begun.
     fault: Option<HeadFault>,
     /// The status of an answer of hyper's own, which was swallowed.
@@ -104,6 +106,7 @@ impl Socket {
             owes_response: false,
             is_blocked: false,
             has_progress: false,
+            is_response_until_close: false,
             fault: None,
             swallowed: None,
         })))
@@ -259,6 +262,20 @@ impl Socket {
             // The system wakes no reader for the reset of a connection whose end has been read
             // already.
             tokio::time::sleep(LOOK_FOR_RESET_EVERY).await;
+        }
+    }
+
+    /// The end of the connection is the end of the response that begins. Should it break off, for
+    /// whatever reason, the connection is reset, so that the response does not look complete.
+    pub(super) fn begin_response_until_close(&self) {
+        self.0.borrow().stream.reset_on_drop(true);
+        self.0.borrow_mut().is_response_until_close = true;
+    }
+
+    /// hyper has written the last byte of all responses.
+    pub(super) fn end_response_until_close(&self) {
+        if std::mem::take(&mut self.0.borrow_mut().is_response_until_close) {
+            self.0.borrow().stream.reset_on_drop(false);
         }
     }
 

@@ -1,7 +1,9 @@
 //! A client's byte stream.
 
 use std::io;
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -19,6 +21,20 @@ impl ClientStream {
             Self::Unix(stream) => stream.take_error(),
         };
         noted.ok().flatten()
+    }
+
+    /// Whether the connection is reset when the stream is dropped, with what was not sent yet, or
+    /// closed in good order. A Unix socket cannot be reset.
+    pub(super) fn reset_on_drop(&self, is_reset: bool) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        let linger = is_reset.then_some(Duration::ZERO);
+        if let Err(fault) = SockRef::from(stream).set_linger(linger) {
+            tracing::debug!(%fault, "the end of a broken response is not told from a whole one");
+        }
     }
 
     /// Has the system notice when the other end is no longer there, even if neither end ever sends

@@ -83,5 +83,6 @@ mod tls;
 mod token_metrics;
 mod trace_context;
 mod unix;
+mod until_close;
 mod upgrades;
 mod validate;
