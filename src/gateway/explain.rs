@@ -104,7 +104,7 @@ async fn follow(
     explanation: &mut Explanation,
 ) -> Result<(), Refusal> {
     let plan = &local.plan;
-    let mut found = route::find(plan, exchange, &head.method, head);
+    let mut found = route::find(plan, exchange, route::chosen_by(head), head);
     if passed.has_judged {
         found = method_override::judge(plan, exchange, head, found);
     }
@@ -112,7 +112,7 @@ async fn follow(
         Ok(Destination::Route(at)) => Some(*at),
         _ => None,
     };
-    explanation.passed_over = route::passed_over(plan, exchange, &head.method, head, chosen);
+    explanation.passed_over = route::passed_over(plan, exchange, head, chosen);
     let found = cors::judge(plan, exchange, head, found);
     if let (Ok(Destination::Preflight) | Err(_), Some(at)) = (&found, exchange.route) {
         explanation.route = Some(explained(plan, plan.route(at)?));

@@ -230,7 +230,7 @@ async fn answer(
     body: ClientBody,
 ) -> Result<Response<BodySource>, Refusal> {
     let plan = &local.plan;
-    let mut found = route::find(plan, exchange, &head.method, head);
+    let mut found = route::find(plan, exchange, route::chosen_by(head), head);
     if passed.has_judged {
         found = method_override::judge(plan, exchange, head, found);
     }

@@ -28,7 +28,14 @@ pub(super) enum Destination<'a> {
 /// The methods of what is only read, as the value of `Allow`.
 pub(super) const READ: &str = "GET, HEAD";
 
-/// Where a request with this method goes whose head has passed the gate.
+/// The method by which the route of a request is chosen. A WebSocket is asked for by GET over
+/// HTTP/1.1, and by CONNECT over HTTP/2 (RFC 8441, section 5): both take the same route. The gate
+/// lets no other CONNECT pass.
+pub(super) fn chosen_by(head: &Parts) -> &Method {
+    if head.method == Method::CONNECT { &Method::GET } else { &head.method }
+}
+
+/// Where a request goes whose head has passed the gate, chosen by this method.
 pub(super) fn find<'a>(
     plan: &'a Plan,
     exchange: &Exchange,
@@ -84,7 +91,8 @@ fn by_path<'a>(
     path: &str,
 ) -> Result<Destination<'a>, Refusal> {
     if let Some(own) = plan.table.own.find(path) {
-        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        // What keyward answers itself is no tunnel.
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
         if !is_read && !matches!(own, OwnPath::TokenApi(_)) {
             return Err(Refusal::MethodNotAllowed { allow: READ.into() });
         }
@@ -145,11 +153,10 @@ fn scheme(exchange: &Exchange, headers: &HeaderMap) -> Scheme {
 pub(super) fn passed_over(
     plan: &Plan,
     exchange: &Exchange,
-    method: &Method,
     head: &Parts,
     chosen: Option<usize>,
 ) -> Vec<String> {
-    let path = head.uri.path();
+    let (method, path) = (chosen_by(head), head.uri.path());
     if plan.table.own.find(path).is_some() {
         return Vec::new();
     }

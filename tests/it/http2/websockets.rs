@@ -114,3 +114,40 @@ fn a_websocket_over_http2_ends_with_its_token_and_leaves_another_on_the_connecti
     );
     assert!(!connection.state.is_over(kept));
 }
+
+/// Over HTTP/1.1 it is a GET (RFC 6455, section 4.1), and it takes the same route.
+#[test]
+fn a_websocket_over_http2_takes_the_route_of_the_get_that_it_is_over_http1() {
+    let (upstream, server) = (Upstream::start(), WebSocketServer::start());
+    let route = |path: &str, lines: &str| {
+        format!("path = {path:?}\nupstream = \"sockets\"\naccept = [\"jarvispy\"]\n{lines}")
+    };
+    let world = Plan::usual(&upstream)
+        .upstream("sockets", server.address)
+        .route(&route("/got/{*rest}", "methods = [\"GET\"]"))
+        .route("path = \"/got/{*rest}\"\npublic = true\nupstream = \"app\"\nmethods = [\"POST\"]")
+        .route(&route("/raw/{*rest}", "methods = [\"GET\"]\nforward_path = \"raw\""))
+        .route(&route("/when/{*rest}", "methods = [\"GET\"]\nwhen.headers = { X-V = \"2\" }"))
+        .route(&route("/put/{*rest}", "methods = [\"PUT\"]"))
+        .start();
+    let key = world.key(TestUser::ALICE).token;
+    let mut connection = connect(&world);
+    for path in ["/got/x", "/raw/a%2Fb//c", "/when/x"] {
+        let id = connection.next_id();
+        connection.send(websocket(path, &key).with("x-v", "2").frame(id, flag::END_HEADERS));
+        connection.read_until(|state| state.stream(id).status.is_some() || state.is_over(id));
+        assert_eq!(connection.state.stream(id).status, Some(200), "{path}: {:?}", connection.state);
+        let asked = server.asked.recv_timeout(TIMEOUT).expect("the upstream is asked");
+        assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", path));
+    }
+    // What answers no GET opens none, and what keyward answers itself is no tunnel.
+    for (path, status, allow) in [
+        ("/put/x", 405, Some("PUT")),
+        ("/when/x", 404, None),
+        ("/.well-known/jwks.json", 405, Some("GET, HEAD")),
+    ] {
+        let answer = connection.ask(&websocket(path, &key));
+        let found = answer.fields.one("allow");
+        assert_eq!((answer.status, found.as_deref()), (status, allow), "{path}: {answer}");
+    }
+}
