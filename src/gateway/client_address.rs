@@ -302,6 +302,9 @@ fn is_host(text: &str) -> bool {
     host_of(text.as_bytes()).is_some()
 }
 
-fn scheme_of(text: &str) -> Option<&'static str> {
-    ["http", "https"].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme))
+/// The scheme of HTTP that a proxy means: of a WebSocket some say that of its own address (Traefik).
+pub(super) fn scheme_of(text: &str) -> Option<&'static str> {
+    [("http", "http"), ("https", "https"), ("ws", "http"), ("wss", "https")]
+        .into_iter()
+        .find_map(|(said, scheme)| text.eq_ignore_ascii_case(said).then_some(scheme))
 }

@@ -3,7 +3,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::client_address::ForwardedChain;
+use super::client_address::{ForwardedChain, scheme_of};
 use super::connection::{
     ClientConnection, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP,
 };
@@ -56,7 +56,7 @@ impl Forwarding {
         let said =
             |name: &HeaderName, chain: Option<&HeaderValue>| last(headers, name).or(chain).cloned();
         let proto = said(&X_FORWARDED_PROTO, chain.and_then(|chain| chain.proto.as_ref()))
-            .unwrap_or(self.proto);
+            .map_or(self.proto, of_http);
         let host =
             said(&X_FORWARDED_HOST, chain.and_then(|chain| chain.host.as_ref())).or(self.host);
         let Some(chain) = chain else { return Self { proto, host, ..self } };
@@ -73,10 +73,8 @@ impl Forwarding {
     /// The address that the client asked. Of a list, the last element counts: it is of the proxy
     /// that is connected to keyward, and what stands before it may be the client's.
     pub(super) fn public(&self) -> PublicAddress<'_> {
-        let is_tls =
-            last_element(&self.proto).is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
         PublicAddress {
-            scheme: if is_tls { "https" } else { "http" },
+            scheme: last_element(&self.proto).and_then(scheme_of).unwrap_or("http"),
             authority: self
                 .host
                 .as_ref()
@@ -107,6 +105,24 @@ impl Forwarding {
 /// The last value of a field: proxies add theirs behind what came.
 fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     headers.get_all(name).iter().next_back()
+}
+
+/// `X-Forwarded-Proto` with `http` or `https` in the place of `ws` and `wss`: upstreams know those
+/// two.
+fn of_http(proto: HeaderValue) -> HeaderValue {
+    let is_of_websocket = |element: &str| {
+        let element = element.trim();
+        element.eq_ignore_ascii_case("ws") || element.eq_ignore_ascii_case("wss")
+    };
+    let Ok(text) = proto.to_str() else { return proto };
+    if !text.split(',').any(is_of_websocket) {
+        return proto;
+    }
+    let elements: Vec<_> = text
+        .split(',')
+        .map(|element| scheme_of(element.trim()).unwrap_or(element.trim()))
+        .collect();
+    HeaderValue::try_from(elements.join(", ")).unwrap_or(proto)
 }
 
 fn last_element(value: &HeaderValue) -> Option<&str> {

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::support::{Plan, Request, TIMEOUT, Upstream, World};
+use crate::support::{Plan, Request, TIMEOUT, TestUser, Upstream, WebSocketServer, World};
 
 /// `127.0.0.1`, from where the tests connect, and `10.0.0.0/8` are proxies.
 const PROXIES: &str = "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\", \"fd00::/8\"]";
@@ -274,4 +274,52 @@ fn a_connection_whose_client_has_no_address_is_the_senders_and_is_not_believed()
         assert_eq!(behind(&world, &header, "/public/x"), "", "{}", header.escape_ascii());
     }
     assert_eq!(upstream.take().requests.len(), 0);
+}
+
+/// Of a WebSocket, Traefik says `wss` in `X-Forwarded-Proto`, or `ws`.
+#[test]
+fn the_scheme_of_a_websocket_is_that_of_the_http_that_opens_it() {
+    let (upstream, sockets) = (Upstream::start(), WebSocketServer::start());
+    let world = Plan::usual(&upstream)
+        .listener(PROXIES)
+        .upstream("sockets", sockets.address)
+        .route(
+            "path = \"/sockets/{*rest}\"\nscheme = \"http\"\npublic = true\n\
+             redirect.to = \"https://{host}{path}\"",
+        )
+        .route(
+            "path = \"/sockets/{*rest}\"\nupstream = \"sockets\"\naccept = [\"jarvispy\"]\n\
+             credentials.cookie = \"token\"",
+        )
+        .route("path = \"/plain/{*rest}\"\nupstream = \"sockets\"\npublic = true")
+        .start();
+    let key = world.key(TestUser::ALICE).token;
+    let open = |path: &str, field: &str| {
+        let fields = format!(
+            "GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://a.example\r\n\
+             Cookie: token={key}\r\n{field}\r\n\r\n"
+        );
+        world.client().ask(fields).status
+    };
+    for (said, scheme, proto) in [
+        ("X-Forwarded-Proto: https", "https", "https"),
+        ("X-Forwarded-Proto: wss", "https", "https"),
+        ("X-Forwarded-Proto: WSS", "https", "https"),
+        ("X-Forwarded-Proto: http, wss", "https", "http, https"),
+        ("Forwarded: for=203.0.113.9;proto=wss", "https", "https"),
+        ("X-Forwarded-Proto: http", "http", "http"),
+        ("X-Forwarded-Proto: ws", "http", "http"),
+        ("X-Forwarded-Proto: wss,ws", "http", "https, http"),
+        ("X-Forwarded-Proto: wsss", "http", "wsss"),
+    ] {
+        let is_tls = scheme == "https";
+        assert_eq!(open("/sockets/x", said), if is_tls { 101 } else { 308 }, "{said}");
+        assert_eq!(open("/plain/x", said), 101, "{said}");
+        for _ in 0..1 + usize::from(is_tls) {
+            let asked = sockets.asked.recv_timeout(TIMEOUT).expect("the upstream is asked");
+            assert_eq!(asked.fields.all("x-forwarded-proto"), [proto], "{said}");
+        }
+    }
 }
