@@ -112,7 +112,7 @@ fn served<'a>(
         of_candidates(policies, taking.filter(may_be_meant))?
     } else {
         // The browser is told which methods there are.
-        first(policies, entries)?
+        of_entries(policies, entries, &head.headers)?
     };
     let methods: Vec<_> = entry.methods.iter().map(Method::as_str).collect();
     Some(Served { policy, methods: methods.join(", ").into(), route: Some(entry.route) })
@@ -147,15 +147,19 @@ fn of_path<'a>(
         return of_own(policies, own);
     }
     let entries = route::entries(plan, exchange, head.uri.path(), &head.headers)?;
-    first(policies, entries).map(|(policy, _)| policy)
+    of_entries(policies, entries, &head.headers).map(|(policy, _)| policy)
 }
 
-/// The first of a path's routes that has a policy.
-fn first<'a>(
+/// Of a path's routes that have a policy, where none of them takes the request: the first that lets
+/// its origin in, so that the page is told what there is, or else the first.
+fn of_entries<'a>(
     policies: &'a CorsPolicies,
     entries: &'a [Entry],
+    headers: &HeaderMap,
 ) -> Option<(&'a CorsPolicy, &'a Entry)> {
-    entries.iter().find_map(|entry| Some((policies.of_route(entry.route)?, entry)))
+    let with_policy =
+        || entries.iter().filter_map(|entry| Some((policies.of_route(entry.route)?, entry)));
+    with_policy().find(|(policy, _)| policy.lets_in(headers)).or_else(|| with_policy().next())
 }
 
 fn of_own<'a>(policies: &'a CorsPolicies, own: &OwnPath) -> Option<&'a CorsPolicy> {

@@ -80,6 +80,11 @@ impl CorsPolicy {
         self.origins.iter().any(|rule| rule.holds(&page)).then(|| origin.clone())
     }
 
+    /// Whether the origin of a request is let in.
+    pub(super) fn lets_in(&self, headers: &HeaderMap) -> bool {
+        self.allow_origin(headers).is_some()
+    }
+
     /// The fields of every answer but that to a preflight.
     pub(super) fn answer(&self, headers: &HeaderMap) -> CorsFields {
         let mut fields = self.begin(headers, ORIGIN);

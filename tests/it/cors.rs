@@ -466,3 +466,37 @@ fn explain_says_what_becomes_of_a_preflight_and_what_a_page_gets() {
     }
     assert!(upstream.take().heads.is_empty());
 }
+
+/// A page learns that there is no such method, whichever of the policies of the path lets it in.
+#[test]
+fn of_several_policies_of_a_path_the_one_that_lets_the_origin_in_speaks_where_no_route_does() {
+    let upstream = Upstream::start();
+    let other = "https://other.example.com";
+    let world = Plan::usual(&upstream)
+        .route(&guarded(
+            "/both/{*rest}",
+            "methods = [\"GET\"]\ncors.origins = [\"https://app.example.com\"]",
+        ))
+        .route(&guarded(
+            "/both/{*rest}",
+            "methods = [\"POST\"]\ncors.origins = [\"https://other.example.com\"]",
+        ))
+        .start();
+    for (origin, methods) in [(PAGE, "GET"), (other, "POST")] {
+        let response = preflight(&world, "/both/x", origin, "DELETE", "");
+        assert_eq!(response.status, 204, "{origin}: {response}");
+        lets_in(&response, origin);
+        assert_eq!(field(&response, "allow-methods").as_deref(), Some(methods), "{response}");
+        let fields = format!("Origin: {origin}\r\n");
+        let response = world.ask("DELETE", "/both/x", &fields, "");
+        assert_eq!(response.status, 405, "{origin}: {response}");
+        lets_in(&response, origin);
+    }
+    let evil = "https://evil.example";
+    assert_eq!(preflight(&world, "/both/x", evil, "DELETE", "").status, 403);
+    lets_none_in(&world.ask("DELETE", "/both/x", &format!("Origin: {evil}\r\n"), ""));
+    // Where a route takes the method, its own policy speaks.
+    for (origin, method) in [(PAGE, "POST"), (other, "GET")] {
+        assert_eq!(preflight(&world, "/both/x", origin, method, "").status, 403, "{origin}");
+    }
+}
