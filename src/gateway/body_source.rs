@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{self, HeaderValue};
-use http::response::Parts;
+use http::header::{self, HeaderMap, HeaderValue};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -35,22 +33,19 @@ pub(super) enum BodySource {
 }
 
 impl BodySource {
-    /// What is sent of it behind this head: nothing in answer to HEAD, with 204 and with 304 (RFC
-    /// 9110, section 6.4.1). hyper sends whatever there is over HTTP/2, and over HTTP/1 where the
-    /// length is not known. The answer to HEAD says the length of what GET would get.
-    pub(super) fn sent_to(self, is_head: bool, head: &mut Parts) -> Self {
-        let has_content =
-            !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    /// Leaves nothing of it, where nothing is to be sent: in answer to HEAD, and with 204 and 304
+    /// (RFC 9110, section 6.4.1). hyper sends whatever there is over HTTP/2, and over HTTP/1 where
+    /// the length is not known. The answer to HEAD says the length of what GET would get.
+    pub(super) fn empty(&mut self, is_head: bool, headers: &mut HeaderMap) {
         match self {
-            Self::Tunnel { .. } => self,
-            _ if has_content => self,
+            Self::Tunnel { .. } => return,
             Self::Bytes(bytes) if is_head => {
                 let length = || HeaderValue::from(bytes.len());
-                head.headers.entry(header::CONTENT_LENGTH).or_insert_with(length);
-                Self::Empty
+                headers.entry(header::CONTENT_LENGTH).or_insert_with(length);
             }
-            _ => Self::Empty,
+            _ => {}
         }
+        *self = Self::Empty;
     }
 
     pub(super) fn is_end_stream(&self) -> bool {

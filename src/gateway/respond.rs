@@ -76,9 +76,11 @@ pub(super) fn finish(
         limits.apply(response.headers_mut());
     }
     let control = Rc::clone(&exchange.control);
-    let (mut head, source) = response.into_parts();
+    let (mut head, mut source) = response.into_parts();
     let is_own = !matches!(source, BodySource::Upstream { .. } | BodySource::Compressed(_));
-    let source = source.sent_to(exchange.is_head, &mut head);
+    if exchange.is_head || has_no_content(head.status) {
+        source.empty(exchange.is_head, &mut head.headers);
+    }
     let (source, exchange) = match source {
         BodySource::Tunnel { upstream, stream, closing } => {
             control.enter(Phase::Streaming, closing);
@@ -99,6 +101,11 @@ pub(super) fn finish(
         }
     };
     Response::from_parts(head, ResponseBody { source, fault: None, exchange })
+}
+
+/// Whether no response of this status has content (RFC 9110, section 6.4.1).
+fn has_no_content(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn begin_tunnel(
