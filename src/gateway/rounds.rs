@@ -47,8 +47,10 @@ impl<T> Rounds<T> {
             let scaled = self.items.len() as u128 * elapsed.as_nanos() / ROUND.as_nanos();
             usize::try_from(scaled).unwrap_or(usize::MAX)
         };
-        while self.next < end.min(self.items.len()) {
-            if let Some(item) = self.items[self.next].upgrade() {
+        while self.next < end
+            && let Some(item) = self.items.get(self.next)
+        {
+            if let Some(item) = item.upgrade() {
                 self.next += 1;
                 look_at(item);
             } else {
