@@ -2,7 +2,7 @@
 //! written to, so it is judged as a request of its own, and given to the upstream as the upstream
 //! knows it.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Request, Uri, header};
@@ -22,6 +22,30 @@ pub(super) fn is_asked_for(head: &Parts) -> bool {
     // Methods have a case, and not every server knows it.
     let is = |method: &str| head.method.as_str().eq_ignore_ascii_case(method);
     (is("MOVE") || is("COPY")) && head.headers.contains_key(DESTINATION)
+}
+
+/// Names in a request's `Destination`, which is `permitted`, the endpoint that is asked, by its
+/// scheme and the `Host` of the request.
+#[cold]
+pub(super) fn lead_to(permitted: &HeaderValue, is_tls: bool, headers: &mut HeaderMap) {
+    let (Some(target), Some(host)) = (target_of(permitted), headers.get(header::HOST)) else {
+        return;
+    };
+    // What the route sets in its place stays.
+    if headers.get(DESTINATION).and_then(target_of) != Some(target) {
+        return;
+    }
+    let scheme: &[u8] = if is_tls { b"https://" } else { b"http://" };
+    let address = [scheme, host.as_bytes(), target].concat();
+    if let Ok(address) = HeaderValue::from_bytes(&address) {
+        headers.insert(DESTINATION, address);
+    }
+}
+
+/// What stands behind the scheme and the host of an address that has them.
+fn target_of(address: &HeaderValue) -> Option<&[u8]> {
+    let (_, rest) = address.to_str().ok()?.split_once("://")?;
+    rest.get(rest.find('/')?..).map(str::as_bytes)
 }
 
 /// The destination of a request on `route`, as the upstream knows it. `permit` says whether its

@@ -236,7 +236,8 @@ pub struct Plan {
     /// What all workers know of each upstream, where its settings say that something is known.
     /// Another one takes its place when names have other addresses.
     pub(super) upstream_states: Vec<ArcSwapOption<UpstreamState>>,
-    /// The `Host` of each upstream, for requests whose own is not kept or missing.
+    /// The `Host` of each upstream, for requests whose own is not kept or missing. Where there are
+    /// several endpoints, that of the one which is asked takes its place.
     pub(super) upstream_hosts: Vec<HeaderValue>,
     pub(super) routes: Vec<RouteSettings>,
     /// None, where neither a route nor a token API has a policy.
@@ -335,9 +336,8 @@ impl Plan {
         let has_raw = settings.routes.iter().any(RouteSettings::is_raw);
         let raw_paths = if has_raw { RawPaths::Used } else { RawPaths::Unused };
         let host_of = |upstream: &UpstreamPlan| {
-            let endpoint =
-                upstream.settings.endpoints.first().map(Endpoint::authority).unwrap_or_default();
-            HeaderValue::try_from(endpoint).unwrap_or_else(|_| HeaderValue::from_static(""))
+            let first = upstream.settings.endpoints.first();
+            first.map_or_else(|| HeaderValue::from_static(""), Endpoint::host)
         };
         Ok(Self {
             table,

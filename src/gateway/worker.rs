@@ -140,15 +140,24 @@ impl Shared {
         plan.series = plan_counters::series(&plan, self.workers, &before.series);
         self.plan.store(Arc::new(plan));
         self.generation.fetch_add(1, Ordering::Release);
+        wake_waiting(&before);
     }
 
     /// Names have other addresses: every request that begins after this goes to those. To be called
     /// by the thread that replaces the plan.
     pub fn replace_addresses(&self, answers: &Answers) {
-        if self.plan.load().resolve(answers) {
+        let plan = self.plan.load();
+        if plan.resolve(answers) {
             self.generation.fetch_add(1, Ordering::Release);
+            wake_waiting(&plan);
         }
     }
+}
+
+/// What waits for a place at an upstream looks for one by the plan that is in force.
+fn wake_waiting(plan: &Plan) {
+    let states = plan.upstream_states.iter().filter_map(ArcSwapOption::load_full);
+    states.for_each(|state| state.wake_waiting());
 }
 
 /// One worker's gateway.

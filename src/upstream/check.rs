@@ -43,9 +43,7 @@ async fn ask(state: &UpstreamState, at: usize, check: &HealthCheck) -> Result<()
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = Uri::from(check.path.clone());
         let headers = request.headers_mut();
-        if let Ok(host) = HeaderValue::try_from(endpoint.authority()) {
-            headers.insert(header::HOST, host);
-        }
+        headers.insert(header::HOST, endpoint.host());
         headers.insert(header::USER_AGENT, const { HeaderValue::from_static("keyward") });
         let reply = pool.exchange(channel, &mut request, Purpose::Response, &NoFields).await;
         reply.map(|reply| reply.head.status).map_err(|failed| failed.fault.to_string())

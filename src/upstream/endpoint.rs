@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use http::HeaderValue;
+
 /// One server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -39,6 +41,12 @@ impl Endpoint {
             EndpointAddress::Tcp { .. } => self.address.to_string(),
             EndpointAddress::Unix(_) => "localhost".to_owned(),
         }
+    }
+
+    /// The same, as a field.
+    #[must_use]
+    pub fn host(&self) -> HeaderValue {
+        HeaderValue::try_from(self.authority()).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     /// The name whose addresses are to be found, if it is given by one. The addresses of

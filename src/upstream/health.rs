@@ -258,6 +258,11 @@ impl UpstreamState {
         &self.settings
     }
 
+    /// Other settings or addresses are in force now: what waits goes by those.
+    pub fn wake_waiting(&self) {
+        self.queue.wake();
+    }
+
     /// Whether its endpoints are asked how they are.
     #[must_use]
     pub fn has_checks(&self) -> bool {

@@ -12,10 +12,10 @@
 //!   drives it when the request is still being sent.
 //! * `http2` is a connection that many requests share.
 //! * `pool` has the connections to one endpoint; `reply` is the response.
-//! * `send` sends to the only endpoint, and `balanced` to one of several: `balance` chooses,
-//!   `health` knows which endpoints fail, `retry` says what may be sent again, and `admission` and
-//!   `queue` limit how many requests there are. What `health` and `queue` know is shared by all
-//!   workers. `check` asks endpoints whether they are well.
+//! * `send` sends to the only endpoint, and `balanced` to one of several: `members` says which may
+//!   be asked and `balance` chooses, `health` knows which endpoints fail, `retry` says what may be
+//!   sent again, and `admission` and `queue` limit how many requests there are. What `health` and
+//!   `queue` know is shared by all workers. `check` asks endpoints whether they are well.
 
 mod admission;
 mod balance;
@@ -28,6 +28,7 @@ mod endpoint;
 mod health;
 mod http1;
 mod http2;
+mod members;
 mod pool;
 mod queue;
 mod race;
@@ -48,12 +49,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use http1::finish_head;
 
+use admission::Seat;
 pub use admission::{ConnectionPlace, EndpointSlot};
 pub use balance::key_of;
 pub use check::begin_checks;
@@ -61,7 +63,7 @@ pub use dns::{Answers, DnsSettings, NameWatch};
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
 pub use health::UpstreamState;
 pub use reply::{Reply, ReplyBody};
-pub use send::{SWEEP_EVERY, Upstream};
+pub use send::{Newest, SWEEP_EVERY, Upstream};
 pub use settings::{
     Balancing, Ejection, EndpointShare, HashBy, HealthCheck, Policy, RequestLimits,
     ResponseHeadLimits, Retries, UpstreamSettings, UpstreamTls,
@@ -86,32 +88,42 @@ pub trait OwnFields {
     fn each(&self, field: &mut dyn FnMut(&HeaderName, &HeaderValue));
 }
 
+/// For whom a request is sent.
+pub trait Caller: OwnFields {
+    /// The first endpoint of an upstream that [has a queue](Upstream::has_queue) is about to be
+    /// asked: waiting is over.
+    fn begin(&self);
+
+    /// Whether the client has closed its sending side: then it does not wait in the queue. Whatever
+    /// makes that so wakes the task that sends.
+    fn has_finished(&self) -> bool;
+
+    /// Says in a request which of several endpoints is asked. `host`: its name and port; `is_tls`:
+    /// whether TLS is spoken with it.
+    fn address(&self, host: &HeaderValue, is_tls: bool, headers: &mut HeaderMap);
+}
+
 /// How one request is sent.
 pub struct Call<'a> {
     purpose: Purpose,
     own: &'a dyn OwnFields,
+    caller: &'a dyn Caller,
     key: Option<u64>,
-    /// The endpoint that was asked last, by its place.
-    asked: Cell<Option<usize>>,
-    /// Called when the first endpoint is about to be asked: waiting in the queue is over.
-    begin: &'a dyn Fn(),
-    /// Whether the client has closed its sending side: then it does not wait in the queue.
-    has_finished: &'a dyn Fn() -> bool,
+    /// The endpoint of several that was asked last.
+    asked: Cell<Option<Rc<Seat>>>,
 }
 
 impl<'a> Call<'a> {
-    /// With keyward's own fields; `key`: what decides which endpoint is asked, where one does (see
-    /// [`key_of`]). `begin` is called when the first endpoint of an upstream that
-    /// [has a queue](Upstream::has_queue) is about to be asked. `has_finished`: whether the client
-    /// has closed its sending side; whatever makes that so wakes the task that sends.
-    pub fn new(
-        purpose: Purpose,
-        own: &'a dyn OwnFields,
-        key: Option<u64>,
-        begin: &'a dyn Fn(),
-        has_finished: &'a dyn Fn() -> bool,
-    ) -> Self {
-        Self { purpose, own, key, asked: Cell::new(None), begin, has_finished }
+    /// `key`: what decides which endpoint is asked, where one does (see [`key_of`]).
+    pub fn new(purpose: Purpose, caller: &'a impl Caller, key: Option<u64>) -> Self {
+        Self { purpose, own: caller, caller, key, asked: Cell::new(None) }
+    }
+
+    /// The endpoint that was asked did not answer in time.
+    pub fn note_silence(&self) {
+        if let Some(seat) = self.asked.take() {
+            seat.state.note_failure(seat.at, health::now_ms());
+        }
     }
 }
 

@@ -1,18 +1,39 @@
 //! Requests that wait until an endpoint has a place for them.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// Requests of all workers that wait until an endpoint has a place, in the order in which they
-/// came.
+/// came. One looks for a place at a time: it *has the turn*. When a place becomes free, that is the
+/// first one. It hands the turn on when it leaves; and, if it has found nothing that suits it, but
+/// another one might, to the one behind it. All keep their order.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// How many there are in the line, without a lock for those that ask.
     waiting: AtomicU32,
-    freed: Notify,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    next: u64,
+    /// By their numbers, which are in the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
+    /// How many of them found nothing that suits them, where others might.
+    particular: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    has_turn: bool,
+    is_particular: bool,
+    waker: Option<Waker>,
 }
 
 /// Why a request got no place.
@@ -26,15 +47,15 @@ pub(super) enum NoPlace {
     Left,
 }
 
-/// Counts one that waits.
-struct Waiting<'a>(&'a Queue);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        // There may be a place for the next one, too.
-        self.0.wake();
-    }
+/// What a request that has the turn has found.
+#[derive(Debug)]
+pub(super) enum Found<T> {
+    /// It waits no longer.
+    This(T),
+    /// Nothing, and no other one would find more.
+    Nothing,
+    /// Nothing that suits it. Others take what it does not.
+    NothingSuitable,
 }
 
 impl Queue {
@@ -43,154 +64,134 @@ impl Queue {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// A place has become free.
+    /// A place has become free, or places are found in another way.
     pub(super) fn wake(&self) {
         if self.waiting() > 0 {
-            self.freed.notify_one();
+            self.give_turn(Bound::Unbounded);
         }
     }
 
-    /// Waits behind the others until `take` finds a place; at most `most` wait, each for
-    /// `timeout`, and none that `has_left`. Whatever makes that so wakes the task that waits.
+    /// Joins the line, where at most `most` wait, each until some time.
+    pub(super) fn join(self: &Arc<Self>, most: u32, until: Instant) -> Result<Ticket, NoPlace> {
+        let mut line = self.line();
+        if self.waiting() >= most {
+            return Err(NoPlace::Full);
+        }
+        let number = line.next;
+        line.next += 1;
+        // It overtakes none that would take what it takes. A place that became free before this
+        // one was counted woke none.
+        let has_turn = line.waiting.len() == line.particular;
+        line.waiting.insert(number, Waiting { has_turn, ..Waiting::default() });
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Ok(Ticket { queue: Arc::clone(self), number, until })
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the turn to the first one behind.
+    fn give_turn(&self, behind: Bound<u64>) {
+        let mut line = self.line();
+        let first = line.waiting.range_mut((behind, Bound::Unbounded)).next();
+        let waker = first.and_then(|(_, waiting)| {
+            waiting.has_turn = true;
+            waiting.waker.take()
+        });
+        drop(line);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The place of one request in the line. Dropping it leaves the line.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    queue: Arc<Queue>,
+    number: u64,
+    until: Instant,
+}
+
+impl Ticket {
+    pub(super) fn is_of(&self, queue: &Arc<Queue>) -> bool {
+        Arc::ptr_eq(&self.queue, queue)
+    }
+
+    /// How long it waits at most.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Waits until `take` finds something when it has the turn, and no longer than it may, nor
+    /// once it `has_left`. Whatever makes that so wakes the task that waits.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves the queue; a place that was about to be its own is the next one's.
+    /// It goes on waiting when this is called again. A place that was about to be its own is the
+    /// next one's when it leaves the line.
     pub(super) async fn wait<T>(
         &self,
-        most: u32,
-        timeout: Duration,
         has_left: &dyn Fn() -> bool,
-        mut take: impl FnMut() -> Option<T>,
+        mut take: impl FnMut() -> Found<T>,
     ) -> Result<T, NoPlace> {
-        let add = |count: u32| if count < most { count.checked_add(1) } else { None };
-        let before = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        let before = before.map_err(|_| NoPlace::Full)?;
-        let _waiting = Waiting(self);
-        let turn = async {
-            // A place that became free before this one was counted woke none.
-            let mut is_first = before == 0;
-            loop {
-                let mut freed = pin!(self.freed.notified());
-                freed.as_mut().enable();
-                if is_first && let Some(place) = take() {
-                    return place;
+        let found = std::future::poll_fn(|cx| {
+            while self.takes_turn(cx) {
+                match take() {
+                    Found::This(found) => return Poll::Ready(found),
+                    Found::Nothing => {}
+                    Found::NothingSuitable => self.passes_turn(),
                 }
-                freed.await;
-                is_first = true;
             }
-        };
-        let mut turn = pin!(tokio::time::timeout(timeout, turn));
-        std::future::poll_fn(|cx| match turn.as_mut().poll(cx) {
+            Poll::Pending
+        });
+        let mut found = pin!(timeout_at(self.until, found));
+        std::future::poll_fn(|cx| match found.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|_| NoPlace::TimedOut)),
             Poll::Pending if has_left() => Poll::Ready(Err(NoPlace::Left)),
             Poll::Pending => Poll::Pending,
         })
         .await
     }
+
+    /// Whether it has the turn; then it is up to it to use it. Otherwise it is woken for it.
+    fn takes_turn(&self, cx: &Context<'_>) -> bool {
+        let mut line = self.queue.line();
+        let Line { waiting, particular, .. } = &mut *line;
+        let Some(own) = waiting.get_mut(&self.number) else { return false };
+        if std::mem::take(&mut own.has_turn) {
+            *particular -= usize::from(std::mem::take(&mut own.is_particular));
+            return true;
+        }
+        own.waker = Some(cx.waker().clone());
+        false
+    }
+
+    fn passes_turn(&self) {
+        let mut line = self.queue.line();
+        let Line { waiting, particular, .. } = &mut *line;
+        if let Some(own) = waiting.get_mut(&self.number) {
+            own.is_particular = true;
+            *particular += 1;
+        }
+        drop(line);
+        self.queue.give_turn(Bound::Excluded(self.number));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut line = self.queue.line();
+        if let Some(own) = line.waiting.remove(&self.number) {
+            line.particular -= usize::from(own.is_particular);
+            self.queue.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        drop(line);
+        // There may be a place for the next one, too.
+        self.queue.wake();
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    /// So many places, taken and freed by hand.
-    struct Places(Cell<u32>);
-
-    impl Places {
-        fn take(&self) -> Option<()> {
-            let left = self.0.get().checked_sub(1)?;
-            self.0.set(left);
-            Some(())
-        }
-
-        fn free(&self, queue: &Queue) {
-            self.0.set(self.0.get() + 1);
-            queue.wake();
-        }
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn those_that_wait_get_a_place_in_the_order_in_which_they_came() {
-        let (queue, places) = (Queue::default(), Places(Cell::new(0)));
-        let order = std::cell::RefCell::new(Vec::new());
-        let wait = async |name: u32| {
-            let got = queue.wait(3, Duration::from_secs(10), &|| false, || places.take()).await;
-            order.borrow_mut().push(name);
-            got
-        };
-        let free = async {
-            for _ in 0..3 {
-                tokio::task::yield_now().await;
-                places.free(&queue);
-            }
-        };
-        let (one, two, three, ()) = tokio::join!(wait(1), wait(2), wait(3), free);
-        assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
-        assert_eq!(*order.borrow(), [1, 2, 3]);
-        assert_eq!((queue.waiting(), places.0.get()), (0, 0));
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn one_more_than_may_wait_is_refused_and_none_waits_for_longer_than_it_may() {
-        let queue = Queue::default();
-        let wait = || queue.wait(1, Duration::from_millis(50), &|| false, || None::<()>);
-        let (first, second) = tokio::join!(wait(), wait());
-        assert_eq!((first, second), (Err(NoPlace::TimedOut), Err(NoPlace::Full)));
-        assert_eq!(queue.waiting(), 0);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn one_that_leaves_the_queue_hands_its_turn_on() {
-        let (queue, places) = (Queue::default(), Places(Cell::new(0)));
-        let wait = || queue.wait(2, Duration::from_secs(10), &|| false, || places.take());
-        let mut leaving = Box::pin(wait());
-        let second = async {
-            std::future::poll_fn(|cx| {
-                assert!(leaving.as_mut().poll(cx).is_pending());
-                std::task::Poll::Ready(())
-            })
-            .await;
-            let staying = wait();
-            let leave = async {
-                tokio::task::yield_now().await;
-                // It is woken, and leaves before it takes the place.
-                places.free(&queue);
-                drop(leaving);
-            };
-            tokio::join!(staying, leave).0
-        };
-        assert_eq!(second.await, Ok(()));
-        assert_eq!(queue.waiting(), 0);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn places_that_become_free_at_once_are_all_taken() {
-        let (queue, places) = (Queue::default(), Places(Cell::new(0)));
-        let wait = || queue.wait(9, Duration::from_secs(10), &|| false, || places.take());
-        let free = async {
-            tokio::task::yield_now().await;
-            places.0.set(3);
-            queue.wake();
-        };
-        let (one, two, three, ()) = tokio::join!(wait(), wait(), wait(), free);
-        assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn one_that_is_not_waited_for_any_more_leaves_the_queue() {
-        let queue = Queue::default();
-        let has_left = Cell::new(false);
-        let has_left_by_now = || has_left.get();
-        let wait = queue.wait(1, Duration::from_secs(10), &has_left_by_now, || None::<()>);
-        let leave = async {
-            assert_eq!(queue.waiting(), 1);
-            has_left.set(true);
-            tokio::task::yield_now().await;
-        };
-        assert_eq!(tokio::join!(wait, leave).0, Err(NoPlace::Left));
-        assert_eq!(queue.waiting(), 0);
-    }
-}
+mod tests;

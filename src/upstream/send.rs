@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::balanced::Balanced;
+use super::balanced::{Balanced, Progress, Stopped};
 use super::health::UpstreamState;
 use super::pool::{NotOpened, Pool, Right};
 use super::retry::{MOST_ATTEMPTS, Repeat};
@@ -23,6 +23,12 @@ enum Way {
     /// There is one, and nothing to decide.
     Single(Option<Rc<Pool>>),
     Balanced(Box<Balanced>),
+}
+
+/// Knows which upstream is in force.
+pub trait Newest {
+    /// The one of the same name; nothing, if there is none any more.
+    fn upstream(&self) -> Option<Rc<Upstream>>;
 }
 
 /// How often [`Upstream::sweep`] is to be called.
@@ -89,7 +95,7 @@ impl Upstream {
     }
 
     /// Sends a request, with keyward's own fields beside the client's, and waits for the head of
-    /// its response. The request is taken.
+    /// its response. The request is taken. `newest`: the upstream of this name that is in force.
     ///
     /// A request is sent a second time only if none of it was sent; or if it was sent on a
     /// connection that had served before or is shared, nothing at all came back, it is idempotent
@@ -108,20 +114,54 @@ impl Upstream {
         &self,
         request: &mut Request<RequestBody>,
         call: &Call<'_>,
+        newest: &dyn Newest,
     ) -> Result<Reply, UpstreamError> {
         match &self.way {
             Way::Single(Some(pool)) => send_to(pool, request, call).await,
             // Boxed, as it is large: every connection reserves memory for the futures of its
             // requests.
-            Way::Balanced(balanced) => Box::pin(balanced.send(request, call)).await,
+            Way::Balanced(balanced) => {
+                Box::pin(self.send_balanced(balanced, request, call, newest)).await
+            }
             Way::Single(None) => Err(UpstreamError::nowhere()),
         }
     }
 
-    /// The endpoint that was asked did not answer in time.
-    pub fn note_silence(&self, call: &Call<'_>) {
-        if let (Way::Balanced(balanced), Some(at)) = (&self.way, call.asked.get()) {
-            balanced.note_silence(at);
+    /// A request that waits for its turn goes by the upstream that is in force when that comes, or
+    /// by this one if there is none any more.
+    async fn send_balanced(
+        &self,
+        first: &Balanced,
+        request: &mut Request<RequestBody>,
+        call: &Call<'_>,
+        newest: &dyn Newest,
+    ) -> Result<Reply, UpstreamError> {
+        let mut progress = Progress::begin(first, call);
+        let mut replacement: Option<Rc<Self>> = None;
+        loop {
+            let upstream = replacement.as_deref().unwrap_or(self);
+            let balanced = match &upstream.way {
+                Way::Balanced(balanced) => balanced,
+                Way::Single(pool) => {
+                    progress.note_asked(call);
+                    let pool = pool.as_ref().ok_or_else(UpstreamError::nowhere)?;
+                    let endpoint = pool.endpoint();
+                    call.caller.address(&endpoint.host(), endpoint.is_tls, request.headers_mut());
+                    return send_to(pool, request, call).await;
+                }
+            };
+            let other = || newest.upstream().filter(|newest| !std::ptr::eq(&**newest, upstream));
+            let is_replaced = || other().is_some();
+            match balanced.send(request, call, &mut progress, &is_replaced).await {
+                Ok(reply) => return Ok(reply),
+                Err(Stopped::Failed(fault)) => return Err(fault),
+                Err(Stopped::Replaced) => {}
+            }
+            let Some(other) = other() else { continue };
+            if let Way::Balanced(after) = &other.way {
+                progress.goes_over(balanced, after);
+            }
+            replacement = Some(other);
         }
     }
 

@@ -74,6 +74,29 @@ fn many_requests_share_one_connection_to_an_upstream_of_http2() {
 }
 
 #[test]
+fn each_of_several_endpoints_of_http2_sees_its_own_authority() {
+    // Each takes one stream at a time, and one request on each connection.
+    let upstreams = [Http2Upstream::start(1), Http2Upstream::start(1)];
+    let listed = upstreams.each_ref().map(|each| format!("\"http://{}\"", each.address()));
+    let lines = "preserve_host = false\nprotocol = \"http2\"";
+    let world = Plan::bare()
+        .set("server", "workers", "1")
+        .table("upstream", &format!("name = \"app\"\nendpoints = [{}]\n{lines}", listed.join(", ")))
+        .route("path = \"/public/{*rest}\"\nupstream = \"app\"\npublic = true")
+        .start();
+    for _ in 0..6 {
+        assert_eq!(world.ask("GET", "/public/last", "", "").status, 200);
+        assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+    }
+    for upstream in &upstreams {
+        let arrivals = upstream.arrivals();
+        let own = upstream.address().to_string();
+        assert!(arrivals.len() >= 4, "{arrivals:?}");
+        assert!(arrivals.iter().all(|arrival| arrival.host == own), "{own}: {arrivals:?}");
+    }
+}
+
+#[test]
 fn a_second_connection_is_made_when_the_streams_of_the_first_are_used_up() {
     let upstream = Http2Upstream::start(4);
     let world = world_of(&upstream);

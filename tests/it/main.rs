@@ -67,6 +67,7 @@ mod overload;
 mod own_answers;
 mod paths;
 mod proxy;
+mod queue;
 mod rate_limits;
 mod records;
 mod redirect_loops;

@@ -128,6 +128,36 @@ fn addresses_come_and_go_without_a_lost_request_and_what_is_under_way_goes_on() 
 }
 
 #[test]
+fn what_waits_for_a_place_gets_that_of_an_address_that_comes() {
+    let [one, two] = upstreams(["127.0.0.2", "127.0.0.3"]);
+    let gate = Gate::default();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold".to_vec();
+    one.answer("/public/slow", Reply::acts([Act::Wait(gate.clone()), Act::Send(answer)]));
+    let server = DnsServer::start();
+    server.says(NAME, addresses(&["127.0.0.2"], 0));
+    let lines = "max_requests = 1\nqueue = 50\nqueue_timeout = \"1h\"\n\
+                 ejection.slow_return = \"0s\"";
+    let world = plan(server.address(), one.address().port(), &[], lines).start();
+    let ask = |path: &str| {
+        let mut client = world.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        client
+    };
+    let mut holder = ask("/public/slow");
+    assert!(one.wait_until(|log| log.requests.len() == 1));
+    let mut waiting: Vec<_> = (0..10).map(|_| ask("/public/x")).collect();
+    assert!(eventually(|| world.metric("keyward_upstream_waiting", "") == 10.0));
+    server.says(NAME, addresses(&["127.0.0.2", "127.0.0.3"], 0));
+    for client in &mut waiting {
+        let (response, _) = client.final_response("GET").expect("a response");
+        assert_eq!(response.status, 200, "{}", world.output());
+    }
+    assert_eq!((requests(&one), requests(&two)), (1, 10));
+    gate.open();
+    assert_eq!(holder.final_response("GET").expect("a response").0.status, 200);
+}
+
+#[test]
 fn connections_to_addresses_that_stay_are_kept_and_a_new_one_begins_with_a_small_share() {
     let [one, two] = upstreams(["127.0.0.2", "127.0.0.3"]);
     let server = DnsServer::start();

@@ -101,6 +101,52 @@ fn the_host_is_kept_or_replaced_as_the_upstream_wants_it() {
 }
 
 #[test]
+fn each_of_several_endpoints_sees_its_own_host_also_where_a_request_is_sent_again() {
+    let upstreams = [Upstream::start(), Upstream::start()];
+    let [one, two] = upstreams.each_ref().map(|upstream| upstream.address());
+    let lines = "preserve_host = false\nejection = { failures = 0 }\n\
+                 retries = { budget = 100, floor = 100 }";
+    let table = format!("name = \"own\"\nendpoints = [\"http://{one}\", \"http://{two}\"]\n");
+    let world = Plan::usual(&upstreams[0])
+        .table("upstream", &format!("{table}{lines}"))
+        .table(
+            "upstream",
+            &format!("{}{lines}", table.replace("own", "kept")).replace("false", "true"),
+        )
+        .route("path = \"/own/{*rest}\"\nupstream = \"own\"\npublic = true")
+        .route("path = \"/kept/{*rest}\"\nupstream = \"kept\"\npublic = true")
+        .start();
+    // The first one breaks off, and the other one answers.
+    upstreams[0].answer("/own/again", Reply::acts([Act::Close]));
+    let destination = "Destination: http://a.example/own/to\r\n";
+    for _ in 0..10 {
+        assert_eq!(world.ask("GET", "/own/x", "", "").status, 200);
+        assert_eq!(world.ask("GET", "/own/again", "", "").status, 200);
+        assert_eq!(world.ask("MOVE", "/own/x", destination, "").status, 200);
+        assert_eq!(world.ask("GET", "/kept/x", "", "").status, 200);
+    }
+    let old = world.client().ask("GET /kept/old HTTP/1.0\r\n\r\n");
+    assert_eq!(old.status, 200, "{old}");
+    let mut again = 0;
+    for upstream in &upstreams {
+        let requests = upstream.take().requests;
+        assert!(requests.len() >= 15, "{}", requests.len());
+        for request in requests {
+            let own = upstream.address().to_string();
+            let host =
+                if request.target == "/kept/x" { "a.example".to_owned() } else { own.clone() };
+            assert_eq!(request.fields.all("host"), [host], "{request:?}");
+            if request.method == "MOVE" {
+                let there = format!("http://{own}/own/to");
+                assert_eq!(request.fields.all("destination"), [there], "{request:?}");
+            }
+            again += usize::from(request.target == "/own/again");
+        }
+    }
+    assert!(again > 10, "some were sent again");
+}
+
+#[test]
 fn an_upstream_that_is_away_is_502_and_back_at_once_when_it_is_back() {
     let upstream = Upstream::start();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -69,7 +69,8 @@ settings! {
         pub(crate) protocol: Protocol = words(PROTOCOLS).or(Protocol::Http1),
         /// TLS towards the endpoints that begin with `https://`; allowed only where there is one.
         pub(crate) tls: UpstreamTlsKeys = table(),
-        /// Whether the upstream sees the client's `Host`; `false`: the endpoint's.
+        /// Whether the upstream sees the client's `Host`; `false`: the name and port of the
+        /// endpoint that is asked.
         pub(crate) preserve_host: bool = boolean().or(true),
         /// Whether it is sent `Via`, as RFC 9110 says. `false`: neither ours nor the client's;
         /// nginx does not compress for requests that have it, unless `gzip_proxied` says so.

@@ -87,7 +87,6 @@ pub(super) async fn forward(
     let first = if has_body { times.request_body } else { times.response_head };
     // What waits in a queue, for as long as that allows, has not been asked yet.
     control.enter_for(Phase::Exchange, first.filter(|_| !upstream.has_queue()));
-    let begin = || control.set_or_lift(first);
     let purpose = if switch.is_some() { Purpose::Switch } else { Purpose::Response };
     let counted = CountedCall::begin(local.counters.upstream(at));
     let mut request = Request::new(body);
@@ -96,14 +95,13 @@ pub(super) async fn forward(
     *request.headers_mut() = std::mem::take(&mut head.headers);
     let sent = Instant::now();
     let outcome = {
-        let own = request::Own { exchange, permit: &permit, forwarding: &forwarding };
-        let has_finished = || control.client_has_finished();
-        let call = Call::new(purpose, &own, key, &begin, &has_finished);
-        let outcome = until(&control.deadline, upstream.send(&mut request, &call)).await;
+        let own = request::Own { exchange, permit: &permit, forwarding: &forwarding, first };
+        let call = Call::new(purpose, &own, key);
+        let outcome = until(&control.deadline, upstream.send(&mut request, &call, &own)).await;
         // The end of the client's own time says nothing of the endpoint.
         let is_silence = outcome.is_none() && !control.deadline.is_bound_over();
         if is_silence && control.upload.get() != Upload::Awaited {
-            upstream.note_silence(&call);
+            call.note_silence();
         }
         outcome
     };

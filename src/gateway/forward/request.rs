@@ -2,6 +2,7 @@
 //! not for the client to set. keyward's own fields are added last, so that no field of the client's can
 //! remove them.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::Version;
@@ -12,13 +13,13 @@ use super::body::ClientBody;
 use crate::gateway::authorize::Permit;
 use crate::gateway::connection::{ClientConnection, X_FORWARDED_PREFIX};
 use crate::gateway::credential::{CredentialSource, X_API_KEY};
-use crate::gateway::dav_destination::DESTINATION;
+use crate::gateway::dav_destination::{self, DESTINATION};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::forwarding::Forwarding;
 use crate::gateway::gate::Passed;
 use crate::gateway::identity_headers::IdentityRules;
 use crate::gateway::plan::Plan;
-use crate::upstream::OwnFields;
+use crate::upstream::{Caller, Newest, OwnFields, Upstream};
 use crate::wire::path;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -143,6 +144,37 @@ pub(super) struct Own<'a> {
     pub(super) exchange: &'a Exchange,
     pub(super) permit: &'a Permit<'a>,
     pub(super) forwarding: &'a Forwarding,
+    /// The first time that runs once it is sent.
+    pub(super) first: Option<Duration>,
+}
+
+impl Caller for Own<'_> {
+    fn begin(&self) {
+        self.exchange.control.set_or_lift(self.first);
+    }
+
+    fn has_finished(&self) -> bool {
+        self.exchange.control.client_has_finished()
+    }
+
+    fn address(&self, host: &HeaderValue, is_tls: bool, headers: &mut HeaderMap) {
+        if !keeps_host(&self.exchange.local.plan, self.permit, self.forwarding) {
+            headers.insert(header::HOST, host.clone());
+        }
+        if let Some(destination) = self.permit.destination() {
+            dav_destination::lead_to(destination, is_tls, headers);
+        }
+    }
+}
+
+impl Newest for Own<'_> {
+    fn upstream(&self) -> Option<Rc<Upstream>> {
+        let at = self.permit.route().target.upstream()?;
+        let name = &self.exchange.local.plan.upstreams.get(at)?.name;
+        let local = self.exchange.gateway.local();
+        let at = local.plan.upstreams.iter().position(|upstream| upstream.name == *name)?;
+        local.upstreams.get(at).cloned()
+    }
 }
 
 impl OwnFields for Own<'_> {
@@ -215,14 +247,20 @@ fn remove_credentials(plan: &Plan, permit: &Permit<'_>, passed: Passed, headers:
 
 /// HTTP/1.0 may leave `Host` out; then it is the endpoint's own name.
 fn set_host(plan: &Plan, permit: &Permit<'_>, forwarding: &Forwarding, headers: &mut HeaderMap) {
-    let Some(at) = permit.route().target.upstream() else { return };
-    let keeps_host = plan.upstreams.get(at).is_some_and(|upstream| upstream.preserve_host);
-    if keeps_host && forwarding.names_host() {
+    if keeps_host(plan, permit, forwarding) {
         return;
     }
-    if let Some(own) = plan.upstream_hosts.get(at) {
+    let at = permit.route().target.upstream();
+    if let Some(own) = at.and_then(|at| plan.upstream_hosts.get(at)) {
         headers.insert(header::HOST, own.clone());
     }
+}
+
+/// Whether `Host` stays as the client said it.
+fn keeps_host(plan: &Plan, permit: &Permit<'_>, forwarding: &Forwarding) -> bool {
+    let at = permit.route().target.upstream();
+    let upstream = at.and_then(|at| plan.upstreams.get(at));
+    upstream.is_some_and(|upstream| upstream.preserve_host) && forwarding.names_host()
 }
 
 /// The deadline of a gRPC call, counted from now: `grpc-timeout`, at most eight digits and a unit.
