@@ -103,9 +103,8 @@ fn a_value_of_the_header_keeps_its_endpoint_and_moves_only_when_that_one_leaves(
 #[test]
 fn an_endpoint_that_dies_under_load_fails_no_get_and_returns_without_a_burst() {
     let (one, two) = (Upstream::start(), Upstream::start());
-    let address = two.address();
     let world = plan(
-        &[one.address(), address],
+        &[one.address(), two.address()],
         "ejection = { failures = 2, for = \"500ms\", slow_return = \"3s\" }",
     )
     .set("server", "workers", "2")
@@ -115,11 +114,11 @@ fn an_endpoint_that_dies_under_load_fails_no_get_and_returns_without_a_burst() {
     let (sent, failed) = std::thread::scope(|scope| {
         let script = scope.spawn(|| {
             assert!(two.wait_until(|log| log.requests.len() > 20));
-            drop(two);
+            let closed = two.close();
             died.store(true, Ordering::SeqCst);
             let ejected = || world.metric("keyward_upstream_ejections_total", "") > 0.0;
             assert!(eventually(ejected), "it is left out:\n{}", world.output());
-            let two = Upstream::start_at(address);
+            let two = closed.listen();
             assert!(two.wait_until(|log| !log.requests.is_empty()), "it is asked again");
             let begun = Instant::now();
             requests(&one);
@@ -174,7 +173,7 @@ fn a_post_that_had_begun_is_not_sent_again_and_one_that_had_not_is_served_by_ano
         (0..10).map(|_| world.ask("POST", "/public/x", "", "hello").status).collect();
     assert_eq!(requests(&bad) + requests(&good), 10, "each once: {statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 502).count(), 5, "{statuses:?}");
-    drop(bad);
+    let _closed = bad.close();
     for _ in 0..10 {
         assert_eq!(world.ask("POST", "/public/x", "", "hello").status, 200, "it is refused");
     }
@@ -211,7 +210,7 @@ fn a_status_that_is_configured_sends_a_get_to_another_endpoint_and_no_post() {
     let statuses: Vec<_> =
         (0..10).map(|_| world.ask("POST", "/public/x", "", "hello").status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 5, "{statuses:?}");
-    drop(good);
+    let _closed = good.close();
     for _ in 0..4 {
         assert_eq!(get(&world), 503, "what the upstream said, if no other endpoint says better");
     }
@@ -236,7 +235,7 @@ fn an_endpoint_that_is_silent_is_left_out_and_where_all_are_out_all_are_tried() 
     assert!(statuses.iter().all(|status| matches!(status, 200 | 504)), "{statuses:?}");
     (0..10).for_each(|_| assert_eq!(get(&world), 200));
     gate.open();
-    drop((silent, good));
+    let _closed = (silent.close(), good.close());
     assert_eq!(get(&world), 502, "all are tried, and none takes a connection");
 }
 

@@ -54,7 +54,7 @@ fn a_circuit_opens_only_when_all_endpoints_are_out() {
         assert_eq!(get(&world).status, 200);
     }
     assert_eq!(world.metric("keyward_upstream_endpoint_ejected", ""), 1.0);
-    drop(upstream);
+    let _closed = upstream.close();
     assert!(eventually(|| get(&world).status == 503), "{}", world.output());
     assert_eq!(world.metric("keyward_upstream_endpoint_ejected", ""), 2.0);
 }

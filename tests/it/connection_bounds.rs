@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::h2::{Connection, Head};
 use crate::support::http2_upstream::Http2Upstream;
-use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World, eventually};
+use crate::support::{Act, Client, ClosedPort, Gate, Plan, Reply, Upstream, World, eventually};
 
 /// A plan with these workers; `lines`: more keys of the upstream.
 fn plan(endpoint: SocketAddr, workers: &str, lines: &str) -> Plan {
@@ -143,11 +143,10 @@ fn a_client_that_closes_its_sending_side_leaves_the_queue() {
 
 #[test]
 fn one_that_waits_is_served_when_an_endpoint_returns() {
-    let (good, bad) = (Upstream::start(), Upstream::start());
+    let (good, bad) = (Upstream::start(), ClosedPort::reserve());
     let address = bad.address();
     let gate = Gate::default();
     good.answer("/public/slow", Reply::acts([Act::Wait(gate.clone())]));
-    drop(bad);
     let endpoints = format!("[\"http://{}\", \"http://{address}\"]", good.address());
     let lines = format!(
         "name = \"app\"\nendpoints = {endpoints}\nmax_requests = 1\nqueue = 5\n\
@@ -164,7 +163,7 @@ fn one_that_waits_is_served_when_an_endpoint_returns() {
     }));
     let _busy = slow(&world);
     assert!(good.wait_until(|log| log.heads.iter().any(|target| target == "/public/slow")));
-    let back = Upstream::start_at(address);
+    let back = bad.listen();
     let mut client = world.client().with_timeout(Duration::from_secs(30));
     client.send("GET /public/waits HTTP/1.1\r\nHost: a\r\n\r\n");
     let (response, _) = client.final_response("GET").expect("no place was given up");

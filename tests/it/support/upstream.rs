@@ -123,11 +123,6 @@ impl Upstream {
         Self::over(TcpListener::bind("127.0.0.1:0").expect("a free port"), timeout)
     }
 
-    /// An upstream at this address, where another one was.
-    pub(crate) fn start_at(address: SocketAddr) -> Self {
-        Self::try_start_at(address).expect("the address is free")
-    }
-
     /// None: the address is not free, or none of this machine.
     pub(crate) fn try_start_at(address: SocketAddr) -> Option<Self> {
         TcpListener::bind(address).ok().map(|listener| Self::over(listener, UPSTREAM_TIMEOUT))
@@ -166,6 +161,13 @@ impl Upstream {
         self.address
     }
 
+    /// Ends it: connections to its address are refused from now on, which no other server gets.
+    pub(crate) fn close(self) -> ClosedPort {
+        let address = self.address;
+        drop(self);
+        ClosedPort::at(address)
+    }
+
     /// Sets what is done with requests whose path (the target up to `?`) is this one.
     pub(crate) fn answer(&self, path: &str, reply: Reply) {
         self.state.replies.lock().unwrap().insert(path.into(), reply);
@@ -200,10 +202,15 @@ pub(crate) struct ClosedPort(socket2::Socket);
 
 impl ClosedPort {
     pub(crate) fn reserve() -> Self {
+        Self::at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    fn at(address: SocketAddr) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
             .expect("a socket");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        socket.bind(&any.into()).expect("a free port");
+        // Connections of the server that was there may not have ended altogether.
+        socket.set_reuse_address(true).expect("an option of the socket");
+        socket.bind(&address.into()).expect("a free port");
         Self(socket)
     }
 
