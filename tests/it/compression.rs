@@ -388,6 +388,45 @@ fn each_event_arrives_when_it_is_sent_and_so_does_each_piece_of_a_slow_text() {
 }
 
 #[test]
+fn a_digest_in_the_trailers_is_of_the_body_that_comes_with_it() {
+    let upstream = Upstream::start();
+    let world = world(&upstream);
+    let body = text(2000);
+    let fields = [("accept-encoding", "gzip"), ("te", "trailers")];
+    for (name, announced) in [
+        ("Content-Digest", "Trailer: X-Sum, content-digest\r\n"),
+        ("Repr-Digest", "Trailer: X-Sum\r\nTrailer: Repr-Digest\r\n"),
+        ("Digest", "Trailer: DIGEST,X-Sum\r\n"),
+        ("Content-MD5", "Trailer: Content-MD5\r\n"),
+        ("Signature", "Trailer: Signature\r\n"),
+        ("Content-Digest", "Trailer: X-Sum\r\n"),
+        ("Repr-Digest", ""),
+    ] {
+        let head =
+            format!("HTTP/1.1 200 OK\r\n{TEXT}{announced}Transfer-Encoding: chunked\r\n\r\n");
+        let end = format!("\r\n0\r\n{name}: of the body\r\nX-Sum: 5\r\n\r\n");
+        let answer = [head.as_bytes(), b"7d0\r\n", &body, end.as_bytes()].concat();
+        upstream.answer("/packed/x", Reply::bytes(answer));
+        let is_announced = announced.to_lowercase().contains(&name.to_lowercase());
+        let over_http1 = {
+            let mut client = world.client();
+            let lines = "Accept-Encoding: gzip\r\nTE: trailers\r\nConnection: TE";
+            client.ask(format!("GET /packed/x HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n"))
+        };
+        let over_http2 = ask(&world, "GET", "/packed/x", &fields)[1].clone();
+        for response in [over_http1, over_http2] {
+            assert_eq!(is_packed(&response), !is_announced, "{name}, {announced}: {response}");
+            assert_eq!(response.trailers.has(name), is_announced, "{name}, {announced}");
+            if is_announced {
+                assert!(response.body == body, "{name}, {announced}");
+            } else {
+                assert!(decoded(&response) == body, "{name}, {announced}");
+            }
+        }
+    }
+}
+
+#[test]
 fn trailers_come_behind_the_end_of_a_compressed_body() {
     let upstream = Upstream::start();
     let world = world(&upstream);

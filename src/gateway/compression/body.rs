@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::encoder::{Coding, Encoder};
+use super::integrity;
 use crate::upstream::ReplyBody;
 
 /// How long what has come may stay in the encoder while nothing else comes: beyond that it is
@@ -170,7 +171,8 @@ impl CompressedBody {
                     }
                 }
                 Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let mut trailers = frame.into_trailers().unwrap_or_default();
+                    integrity::remove(&mut trailers);
                     self.finish(After::Trailers(trailers), out)?;
                 }
             },

@@ -8,9 +8,10 @@
 mod accept_encoding;
 mod body;
 mod encoder;
+mod integrity;
 mod media_type;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{StatusCode, Version};
 
@@ -71,17 +72,6 @@ impl CompressionRules {
     }
 }
 
-/// Fields that are over the bytes of a body as it is sent, or sign the head that says them: they
-/// would be wrong of other bytes (RFC 9530; RFC 9421; RFC 1864).
-static INTEGRITY: [HeaderName; 6] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("signature"),
-    HeaderName::from_static("signature-input"),
-];
-
 impl Negotiation<'_> {
     /// Makes the head of a response fit for what becomes of its body; `None`: that stays as it is.
     /// `is_empty`: the body, where the request is no HEAD.
@@ -103,7 +93,7 @@ impl Negotiation<'_> {
             && head.status != StatusCode::PARTIAL_CONTENT;
         let is_settled = headers.contains_key(header::CONTENT_ENCODING)
             || headers.contains_key(header::CONTENT_RANGE)
-            || INTEGRITY.iter().any(|name| headers.contains_key(name))
+            || integrity::is_in(headers)
             || fields::lists(headers, &header::CACHE_CONTROL, "no-transform");
         if !has_content || is_settled || !self.rules.is_for(headers) {
             return None;
