@@ -24,11 +24,11 @@ pub(super) enum BodySource {
     /// An upstream, through an encoder.
     Compressed(Box<CompressedBody>),
     /// A switch of protocols. `stream`: the client's, on HTTP/2; on HTTP/1 it is the connection
-    /// itself. `closing`: the time that one side has to close after the other.
+    /// itself. `closing`: the time that one side has to close after the other; `None`: any.
     Tunnel {
         upstream: UpstreamTunnel,
         stream: Option<OnUpgrade>,
-        closing: Duration,
+        closing: Option<Duration>,
     },
 }
 

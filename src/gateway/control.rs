@@ -79,6 +79,10 @@ pub enum Ending {
     UploadStalled,
     /// The client's upload was larger than its route takes.
     UploadTooLarge,
+    /// The client had closed its side of a WebSocket, and the upstream did not in time.
+    UpstreamOpen,
+    /// The upstream had closed its side of a WebSocket, and the client did not in time.
+    ClientOpen,
     /// It took longer than an exchange may take as a whole.
     TookTooLong,
     /// The token was revoked or expired, or the store could not vouch for it for too long.
@@ -102,6 +106,16 @@ impl Ending {
                 (Reason::SlowBody, "the client stopped sending its request body")
             }
             Self::UploadTooLarge => (Reason::BodyTooLarge, "the request body is too large"),
+            Self::UpstreamOpen => (
+                Reason::UpstreamSlow,
+                "the client had closed its side, and the upstream did not within \"body\" in \
+                 [timeouts]",
+            ),
+            Self::ClientOpen => (
+                Reason::ClientGone,
+                "the upstream had closed its side, and the client did not within \"body\" in \
+                 [timeouts]",
+            ),
             Self::TookTooLong => (Reason::UpstreamSlow, "the exchange took too long"),
             Self::TokenEnded => (Reason::NoRecord, "the token was revoked or has expired"),
             Self::Stopping => (Reason::Stopping, "keyward stopped"),
@@ -130,8 +144,8 @@ pub(super) enum Shown {
 pub struct Tunnel {
     pub(super) control: Rc<Control>,
     pub(super) upstream: UpstreamTunnel,
-    /// How long the other side may still send after one side has closed.
-    pub(super) closing: Duration,
+    /// How long the other side may still send after one side has closed; `None`: for ever.
+    pub(super) closing: Option<Duration>,
     /// Has the exchange; takes the bytes that were carried to the client and from it, and whether
     /// both sides have closed.
     pub(super) end: Box<dyn FnOnce(u64, u64, bool)>,

@@ -83,8 +83,7 @@ pub(super) fn finish(
     }
     let (source, exchange) = match source {
         BodySource::Tunnel { upstream, stream, closing } => {
-            control.enter(Phase::Streaming, closing);
-            control.deadline.lift();
+            control.enter_for(Phase::Streaming, None);
             control.is_endless.set(true);
             begin_tunnel(exchange, upstream, stream, closing);
             (BodySource::Empty, None)
@@ -112,7 +111,7 @@ fn begin_tunnel(
     mut exchange: Box<Exchange>,
     upstream: UpstreamTunnel,
     stream: Option<OnUpgrade>,
-    closing: Duration,
+    closing: Option<Duration>,
 ) {
     let (gateway, control) = (Rc::clone(&exchange.gateway), Rc::clone(&exchange.control));
     let end = Box::new(move |sent, received, is_complete| {
@@ -130,7 +129,8 @@ fn begin_tunnel(
     tokio::task::spawn_local(async move {
         // Otherwise the client has left, and the exchange ends with the tunnel.
         if let Ok(upgraded) = stream.await {
-            carry(tunnel, TokioIo::new(upgraded), Bytes::new()).await;
+            // The end of a WebSocket's other side is awaited for a short time only.
+            carry(tunnel, TokioIo::new(upgraded), Bytes::new(), &|| false).await;
         }
     });
 }

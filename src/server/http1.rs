@@ -47,7 +47,10 @@ pub(super) async fn serve(connection: &Connection) {
             Ended::Switched(tunnel, early) => {
                 connection.socket.probe_when_silent();
                 connection.socket.set_mode(Mode::Raw);
-                return Box::pin(gateway::carry(*tunnel, connection.socket.clone(), early)).await;
+                let socket = &connection.socket;
+                let has_gone = || socket.is_reset();
+                let carried = gateway::carry(*tunnel, socket.clone(), early, &has_gone);
+                return Box::pin(carried).await;
             }
             Ended::Over => {
                 connection.socket.end_response_until_close();

@@ -249,6 +249,11 @@ impl Socket {
         self.0.borrow().has_ended
     }
 
+    /// Whether the client has reset the connection after it had closed its sending side.
+    pub(super) fn is_reset(&self) -> bool {
+        self.0.borrow().stream.take_error().is_some()
+    }
+
     /// Looks whether the client resets the connection within `span`, after it was sent something.
     pub(super) async fn is_reset_within(&self, span: Duration) -> bool {
         let until = Instant::now() + span;
@@ -311,6 +316,10 @@ impl Inner {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             if buf.filled().len() == before {
                 self.has_ended = true;
+                if self.mode == Mode::Raw {
+                    // It may be sent more; from now on it is looked for in each round.
+                    self.control.note_client_finished();
+                }
                 return Poll::Ready(Ok(()));
             }
         } else {

@@ -1,5 +1,9 @@
 //! Switches to other protocols than WebSocket, on routes that name them.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -7,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::h2::{Connection, Head};
 use crate::support::lateness::slack;
-use crate::support::{Act, Client, Gate, Plan, Reply, TestUser, Upstream, World};
+use crate::support::{Act, Client, Gate, Plan, Reply, TIMEOUT, TestUser, Upstream, World};
 
 /// What Docker's server says.
 const SWITCHED: &str = "HTTP/1.1 101 UPGRADED\r\n\
@@ -199,6 +203,184 @@ fn the_times_of_a_route_hold_for_its_tunnels() {
     let line = world.access_line("/timed/x");
     let cause = line["cause"].as_str().unwrap_or_default();
     assert!(cause.contains("response_body"), "{line}");
+}
+
+/// A server that switches to a protocol, and closes its sending half or not. Then it goes on with
+/// `then`.
+fn half(
+    protocol: &'static str,
+    closes: bool,
+    then: impl FnOnce(TcpStream) -> Vec<u8> + Send + 'static,
+) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a head");
+            head.extend_from_slice(&byte);
+        }
+        let answer = format!(
+            "HTTP/1.1 101 Switched\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).expect("it is written");
+        if closes {
+            stream.shutdown(Shutdown::Write).expect("it is closed");
+        }
+        then(stream)
+    });
+    (address, thread)
+}
+
+/// A client of a tunnel to it, with little time for bodies.
+fn half_open(address: SocketAddr, protocol: &str, path: &str) -> (World, Client) {
+    let world = Plan::bare()
+        .set("timeouts", "body", "\"300ms\"")
+        .upstream("app", address)
+        .route(
+            "path = \"/half/{*rest}\"\nupstream = \"app\"\npublic = true\n\
+                upgrades = [\"tcp\", \"websocket\"]",
+        )
+        .route(
+            "path = \"/timed/{*rest}\"\nupstream = \"app\"\npublic = true\n\
+                upgrades = [\"tcp\"]\n\
+                timeouts = { request_body = \"400ms\", response_body = \"1h\" }",
+        )
+        .start();
+    let mut client = world.client();
+    client.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    assert_eq!(client.final_response("GET").expect("a switch").0.status, 101);
+    (world, client)
+}
+
+#[test]
+fn the_other_side_of_a_half_closed_tunnel_goes_on() {
+    // As of `docker attach`, whose input ends before the output. The bound of the client's own
+    // silence is over with its half.
+    for path in ["/half/x", "/timed/x"] {
+        let (address, upstream) = half("tcp", false, |mut stream| {
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).expect("what the client sends");
+            for _ in 0..10 {
+                stream.write_all(b"line\n").expect("it is open");
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            read
+        });
+        let (world, mut client) = half_open(address, "tcp", path);
+        client.send("input");
+        client.finish();
+        assert_eq!(client.rest().expect("all of it"), b"line\n".repeat(10), "{}", world.output());
+        assert_eq!(upstream.join().expect("it ends"), b"input");
+        let line = world.access_line(path);
+        assert!(line["complete"].is_null() && line["cause"].is_null(), "{line}");
+        assert_eq!(line["bytes"], 50, "{line}");
+    }
+    // The other way round.
+    let (address, upstream) = half("tcp", true, |mut stream| {
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).expect("what the client sends");
+        read
+    });
+    let (world, mut client) = half_open(address, "tcp", "/half/x");
+    assert_eq!(client.some().expect("an end"), b"");
+    for _ in 0..10 {
+        client.send("line\n");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    client.finish();
+    assert_eq!(upstream.join().expect("it ends"), b"line\n".repeat(10));
+    let line = world.access_line("/half/x");
+    assert!(line["complete"].is_null() && line["cause"].is_null(), "{line}");
+}
+
+#[test]
+fn a_client_that_goes_after_it_had_closed_its_half_ends_its_tunnel() {
+    // The upstream sees the end of the client's half, and is silent for as long as it likes.
+    let (half_over, is_half_over) = channel();
+    let (over, is_over) = channel::<()>();
+    let (address, upstream) = half("tcp", false, move |mut stream| {
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).expect("what the client sends");
+        half_over.send(()).expect("it is awaited");
+        let _ = is_over.recv_timeout(TIMEOUT);
+        read
+    });
+    let (world, mut client) = half_open(address, "tcp", "/half/x");
+    client.finish();
+    is_half_over.recv_timeout(TIMEOUT).expect("the end of the client's half");
+    client.reset();
+    let line = world.access_line("/half/x");
+    assert_eq!(line["cause"], "the client left", "{line}");
+    drop(over);
+    upstream.join().expect("it ends");
+}
+
+#[test]
+fn what_stays_open_for_too_long_after_the_other_side_is_cut_and_the_log_says_which_side_it_is() {
+    let until_cut = |mut stream: TcpStream| {
+        let mut read = Vec::new();
+        let _ = stream.read_to_end(&mut read);
+        // The client's end came before the cut.
+        std::thread::park_timeout(Duration::from_millis(1500));
+        read
+    };
+    // A WebSocket.
+    for (closes, expected) in [(true, "the upstream had closed"), (false, "the client had closed")]
+    {
+        let (address, upstream) = half("websocket", closes, until_cut);
+        let (world, mut client) = half_open(address, "websocket", "/half/x");
+        if !closes {
+            client.finish();
+        }
+        let _ = client.rest();
+        let line = world.access_line("/half/x");
+        let cause = line["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains(expected) && cause.contains("[timeouts]"), "{line}");
+        assert_eq!(line["complete"], false, "{line}");
+        drop(client);
+        upstream.join().expect("it ends");
+    }
+    // The silence of the open half, as the route bounds it.
+    let (address, upstream) = half("tcp", true, until_cut);
+    let (world, mut client) = half_open(address, "tcp", "/timed/x");
+    let _ = client.rest();
+    let line = world.access_line("/timed/x");
+    assert!(line["cause"].as_str().is_some_and(|cause| cause.contains("request_body")), "{line}");
+    drop(client);
+    upstream.join().expect("it ends");
+}
+
+#[test]
+fn the_log_says_which_side_broke_a_tunnel() {
+    let upstream = Upstream::start();
+    let world = start(&upstream);
+    let alice = world.key(TestUser::ALICE);
+    for (path, act, expected) in [
+        ("/tcp/reset", Act::Reset, "the upstream broke off"),
+        ("/tcp/left", Act::Echo, "the client left"),
+    ] {
+        let gate = Gate::default();
+        let acts = [Act::Send(SWITCHED.into()), Act::Wait(gate.clone()), act];
+        upstream.answer(path, Reply::acts(acts));
+        let mut client = ask(&world, "POST", path, &alice.token, TCP, "");
+        assert_eq!(client.final_response("POST").expect("a switch").0.status, 101);
+        if path == "/tcp/left" {
+            client.reset();
+        } else {
+            gate.open();
+            let _ = client.rest();
+        }
+        let line = world.access_line(path);
+        assert!(line["cause"].as_str().is_some_and(|cause| cause.contains(expected)), "{line}");
+        gate.open();
+    }
 }
 
 /// A tunnel can change something, whatever its protocol is called.

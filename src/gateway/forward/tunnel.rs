@@ -70,7 +70,7 @@ impl Handshake {
     }
 
     /// Checks that the upstream switched to what was asked for, and makes its answer fit to be
-    /// passed on.
+    /// passed on. `closing`: how long one side of a WebSocket may stay open after the other.
     pub(super) fn accept(
         self,
         reply: Reply,
@@ -98,6 +98,9 @@ impl Handshake {
         headers.remove(header::CONTENT_LENGTH);
         headers.append(header::VIA, HeaderValue::from_static("1.1 keyward"));
         head.extensions.clear();
+        // A WebSocket is closed by both sides (RFC 6455, section 7.1.1); of another protocol only
+        // its two ends know what is still to come.
+        let closing = (!matches!(self, Self::Other(_))).then_some(closing);
         let stream = match self {
             Self::Upgrade | Self::Other(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -130,9 +133,11 @@ fn accept_for(key: &str) -> String {
     BASE64.encode(digest.as_ref())
 }
 
-/// Carries bytes both ways until both ends are closed, one breaks, or the token ends. `early`: what
-/// the client sent ahead.
-pub async fn carry<S>(tunnel: Tunnel, client: S, early: Bytes)
+/// Carries bytes both ways until both ends are closed, one breaks, or the token ends. One that has
+/// closed its sending side may be sent more, for as long as the other protocol takes. `early`: what
+/// the client sent ahead. `has_gone`: whether a client that had closed its sending side has gone
+/// altogether, of which the system wakes no reader.
+pub async fn carry<S>(tunnel: Tunnel, client: S, early: Bytes, has_gone: &dyn Fn() -> bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -140,41 +145,67 @@ where
     // The answer to the handshake has been sent: from now on only what the route itself sets holds.
     control.deadline.lift();
     let times = control.times.get();
-    let (sent, received) = (Cell::new(0), Cell::new(0));
+    let (up, down) = (Direction::default(), Direction::default());
     let outcome = {
-        let carried = both_ways(client, early, upstream, closing, &sent, &received);
-        let mut carried = pin!(carried);
+        let mut carried = pin!(both_ways(client, early, upstream, &up, &down));
         let mut of_upstream = Silence::of(times.response_body);
         let mut of_client = Silence::of(times.request_body);
+        let mut is_closing: Option<Pin<Box<Sleep>>> = None;
         std::future::poll_fn(|cx| {
             control.deadline.wake_by(cx);
             if control.is_to_end() {
                 return Poll::Ready(Ok(()));
             }
             let polled = carried.as_mut().poll(cx);
-            if polled.is_pending() {
-                for (silence, carried, ending) in [
-                    (&mut of_upstream, &sent, Ending::UpstreamStalled),
-                    (&mut of_client, &received, Ending::UploadStalled),
-                ] {
-                    if let Some(silence) = silence
-                        && silence.is_over(carried.get(), cx)
-                    {
-                        control.note_ending(ending);
-                        return Poll::Ready(Ok(()));
-                    }
+            if polled.is_ready() {
+                return polled;
+            }
+            if up.is_over.get() && has_gone() {
+                return Poll::Ready(Err(Ending::ClientGone));
+            }
+            for (silence, direction, ending) in [
+                (&mut of_upstream, &down, Ending::UpstreamStalled),
+                (&mut of_client, &up, Ending::UploadStalled),
+            ] {
+                if !direction.is_over.get()
+                    && let Some(silence) = silence
+                    && silence.is_over(direction.carried.get(), cx)
+                {
+                    return Poll::Ready(Err(ending));
                 }
             }
-            polled
+            if let Some(span) = closing
+                && (up.is_over.get() || down.is_over.get())
+                && is_closing
+                    .get_or_insert_with(|| Box::pin(sleep(span)))
+                    .as_mut()
+                    .poll(cx)
+                    .is_ready()
+            {
+                let is_clients = up.is_over.get();
+                let late = if is_clients { Ending::UpstreamOpen } else { Ending::ClientOpen };
+                return Poll::Ready(Err(late));
+            }
+            Poll::Pending
         })
         .await
     };
-    if let Err(fault) = &outcome {
-        tracing::debug!(%fault, "a tunnel broke");
-        control.note_ending(Ending::ClientGone);
+    if let Err(ending) = outcome {
+        control.note_ending(ending);
     }
     let is_complete = outcome.is_ok() && control.ending.get().is_none();
-    end(sent.get(), received.get(), is_complete);
+    end(down.carried.get(), up.carried.get(), is_complete);
+}
+
+/// One direction of a tunnel.
+#[derive(Default)]
+struct Direction {
+    /// How many bytes have come.
+    carried: Cell<u64>,
+    /// Whether it has carried all that there will be.
+    is_over: Cell<bool>,
+    /// Whether it could not be read from its end.
+    has_broken: Cell<bool>,
 }
 
 /// The time in which one direction of a tunnel must carry something.
@@ -204,10 +235,9 @@ async fn both_ways<S>(
     client: S,
     from_client: Bytes,
     upstream: UpstreamTunnel,
-    closing: Duration,
-    sent: &Cell<u64>,
-    received: &Cell<u64>,
-) -> io::Result<()>
+    up: &Direction,
+    down: &Direction,
+) -> Result<(), Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -219,20 +249,20 @@ where
     } = upstream;
     let (client_reads, client_writes) = tokio::io::split(client);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
-    let mut up = pin!(pass_on(from_client, client_reads, upstream_writes, received));
-    let mut down = pin!(pass_on(from_upstream, upstream_reads, client_writes, sent));
-    let other = tokio::select! {
-        first = &mut up => {
-            first?;
-            tokio::time::timeout(closing, down).await
-        }
-        first = &mut down => {
-            first?;
-            tokio::time::timeout(closing, up).await
-        }
+    let broke = |direction: &Direction, from: Ending, to: Ending, fault: &io::Error| {
+        let ending = if direction.has_broken.get() { from } else { to };
+        tracing::debug!(%fault, ?ending, "a tunnel broke");
+        ending
     };
-    let late = "one end had closed, and the other did not";
-    other.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, late))?
+    let upward = async {
+        let passed = pass_on(from_client, client_reads, upstream_writes, up).await;
+        passed.map_err(|fault| broke(up, Ending::ClientGone, Ending::UpstreamBroke, &fault))
+    };
+    let downward = async {
+        let passed = pass_on(from_upstream, upstream_reads, client_writes, down).await;
+        passed.map_err(|fault| broke(down, Ending::UpstreamBroke, Ending::ClientGone, &fault))
+    };
+    tokio::try_join!(upward, downward).map(|_| ())
 }
 
 /// One direction of a tunnel, to its end; counts what it carries.
@@ -240,19 +270,20 @@ async fn pass_on(
     early: Bytes,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    count: &Cell<u64>,
+    direction: &Direction,
 ) -> io::Result<()> {
     to.write_all(&early).await?;
-    count.set(count.get() + early.len() as u64);
+    direction.carried.set(direction.carried.get() + early.len() as u64);
     drop(early);
-    tokio::io::copy(&mut Counted { from: &mut from, count }, &mut to).await?;
+    tokio::io::copy(&mut Counted { from: &mut from, direction }, &mut to).await?;
+    direction.is_over.set(true);
     to.shutdown().await
 }
 
 /// Counts the bytes that are read.
 struct Counted<'a, R> {
     from: &'a mut R,
-    count: &'a Cell<u64>,
+    direction: &'a Direction,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
@@ -263,9 +294,11 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<'_, R> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut *this.from).poll_read(cx, buf))?;
-        let read = (buf.filled().len() - before) as u64;
-        this.count.set(this.count.get() + read);
+        let read = ready!(Pin::new(&mut *this.from).poll_read(cx, buf));
+        this.direction.has_broken.set(read.is_err());
+        read?;
+        let count = (buf.filled().len() - before) as u64;
+        this.direction.carried.set(this.direction.carried.get() + count);
         Poll::Ready(Ok(()))
     }
 }
