@@ -58,11 +58,14 @@ pub(super) fn prepare(
     // The announcement of trailers goes on with them; everything else that ends at this hop ends.
     let may_have_trailers =
         seen.encodings > 0 || head.version == Version::HTTP_2 && seen.lengths == 0;
-    let trailer =
-        if takes_trailers && may_have_trailers { headers.remove(header::TRAILER) } else { None };
-    seen.hops.strip(headers);
-    if let Some(trailer) = trailer {
-        headers.insert(header::TRAILER, trailer);
+    if takes_trailers && may_have_trailers {
+        let announced: Vec<_> = headers.get_all(header::TRAILER).iter().cloned().collect();
+        seen.hops.strip(headers);
+        for trailer in announced {
+            headers.append(header::TRAILER, trailer);
+        }
+    } else {
+        seen.hops.strip(headers);
     }
     let has_content = !is_head
         && head.status != StatusCode::NO_CONTENT
