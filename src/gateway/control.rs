@@ -166,6 +166,8 @@ pub struct Control {
     /// Whether the upstream, not the client, is being waited for.
     pub(super) awaits_upstream: Cell<bool>,
     client_has_finished: Cell<bool>,
+    /// Whether its request waits, or may be about to, for a place at an upstream.
+    is_queued: Cell<bool>,
     pub(super) ending: Cell<Option<Ending>>,
     is_cut: Cell<bool>,
     /// Whether a tunnel or an event stream is under way, which does not end by itself.
@@ -197,6 +199,7 @@ impl Control {
             response_is_over: Cell::new(true),
             awaits_upstream: Cell::new(false),
             client_has_finished: Cell::new(false),
+            is_queued: Cell::new(false),
             ending: Cell::new(None),
             is_cut: Cell::new(false),
             is_endless: Cell::new(false),
@@ -352,6 +355,17 @@ impl Control {
     pub fn note_blocked_by_client(&self, span: Duration) {
         self.awaits_upstream.set(false);
         self.deadline.set_if_lifted(span);
+    }
+
+    /// Whether the request waits for a place at an upstream from now on.
+    pub(super) fn set_queued(&self, is_queued: bool) {
+        self.is_queued.set(is_queued);
+    }
+
+    /// Whether the request waits for a place at an upstream: nothing reads its body meanwhile.
+    #[must_use]
+    pub fn waits_for_place(&self) -> bool {
+        self.phase.get() == Phase::Exchange && self.is_queued.get()
     }
 
     /// The client has closed its sending side; it may still read.

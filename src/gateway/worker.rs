@@ -290,7 +290,7 @@ impl WorkerGateway {
         let is_shared = cache.lease().reads_anew();
         let mut doubtful = Vec::new();
         self.open.borrow_mut().look(now.uptime, |control| {
-            if control.client_has_finished() {
+            if control.client_has_finished() || control.waits_for_place() {
                 // Its reset wakes no reader: the driver finds it when it is polled.
                 control.deadline.wake();
             }

@@ -185,7 +185,7 @@ impl Socket {
     /// kept.
     pub(super) fn watch(&self, cx: &mut Context<'_>, scratch: &mut [u8]) {
         let inner = &mut *self.0.borrow_mut();
-        if !inner.waits_for_answer() {
+        if !inner.waits_for_answer() && !inner.waits_for_place() {
             return;
         }
         if inner.has_ended {
@@ -215,6 +215,11 @@ impl Socket {
                 }
                 Poll::Ready(Ok(())) => inner.held.extend_from_slice(buf.filled()),
             }
+        }
+        // What stands behind that is not seen, but for a reset.
+        if inner.waits_for_place() && inner.stream.take_error().is_some() {
+            inner.has_ended = true;
+            inner.control.cut(Ending::ClientGone);
         }
     }
 
@@ -295,6 +300,11 @@ impl Inner {
         self.mode == Mode::Http1
             && matches!(self.control.phase(), Phase::Exchange | Phase::Streaming)
             && self.control.request_is_over()
+    }
+
+    /// Whether the request waits for a place at an upstream, and nothing reads its body.
+    fn waits_for_place(&self) -> bool {
+        self.mode == Mode::Http1 && self.control.waits_for_place()
     }
 
     fn put_back(&mut self, bytes: &[u8]) {

@@ -139,3 +139,35 @@ fn what_waits_goes_to_no_endpoint_that_a_reload_took_out() {
     gate.open();
     assert_eq!(status(&mut holder), 200);
 }
+
+/// Nothing reads the body of a request that waits; the client is looked for all the same.
+#[test]
+fn a_client_that_goes_while_its_upload_waits_leaves_the_queue() {
+    let upstream = Upstream::start();
+    let (world, gate, mut holder, _) = start(&upstream, &places(1), 0);
+    let post = |length: usize, sent: usize| {
+        let mut client = world.client();
+        let head =
+            format!("POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.send([head.into_bytes(), vec![b'x'; sent]].concat());
+        assert!(eventually(|| world.metric("keyward_upstream_waiting", "") == 1.0));
+        client
+    };
+    let is_left = || eventually(|| world.metric("keyward_upstream_waiting", "") == 0.0);
+    // One that has sent all, and one that has not.
+    for length in [1000, 2000] {
+        let mut finished = post(length, 1000);
+        finished.finish();
+        assert!(is_left(), "{}", world.output());
+        assert_eq!(finished.final_response("POST").expect("an answer").0.status, 503);
+    }
+    for sent in [1000, 200_000] {
+        post(1_000_000, sent).reset();
+        assert!(is_left(), "{sent}: {}", world.output());
+    }
+    let mut stays = post(1000, 1000);
+    gate.open();
+    assert_eq!(stays.final_response("POST").expect("an answer").0.status, 200);
+    assert_eq!(status(&mut holder), 200);
+    assert_eq!(upstream.take().requests.last().map(|request| request.body.len()), Some(1000));
+}

@@ -86,7 +86,9 @@ pub(super) async fn forward(
     control.limit(times, limits.max_body.most.unwrap_or(u64::MAX), elapsed);
     let first = if has_body { times.request_body } else { times.response_head };
     // What waits in a queue, for as long as that allows, has not been asked yet.
-    control.enter_for(Phase::Exchange, first.filter(|_| !upstream.has_queue()));
+    let has_queue = upstream.has_queue();
+    control.enter_for(Phase::Exchange, first.filter(|_| !has_queue));
+    control.set_queued(has_queue);
     let purpose = if switch.is_some() { Purpose::Switch } else { Purpose::Response };
     let counted = CountedCall::begin(local.counters.upstream(at));
     let mut request = Request::new(body);

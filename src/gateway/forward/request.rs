@@ -150,6 +150,7 @@ pub(super) struct Own<'a> {
 
 impl Caller for Own<'_> {
     fn begin(&self) {
+        self.exchange.control.set_queued(false);
         self.exchange.control.set_or_lift(self.first);
     }
 
