@@ -88,13 +88,14 @@ fn is_too_much(taken: u64, most: Option<u64>, was: bool) -> bool {
 
 /// The resident memory of this process, in bytes, as the system says.
 pub(super) fn resident() -> Option<u64> {
-    resident_of(&fs::read_to_string("/proc/self/status").ok()?)
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-fn resident_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+/// What a line of `/proc/PID/status` says (proc_pid_status(5)), in bytes.
+pub(super) fn kibibytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let amount: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    amount.checked_mul(1024)
 }
 
 /// How much the control group (cgroup v2) of this process may take, in bytes, if it may not take
@@ -142,8 +143,9 @@ mod tests {
 
     #[test]
     fn the_memory_of_this_process_is_read() {
-        assert_eq!(resident_of("VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
-        assert_eq!(resident_of("VmRSS:\t many kB\n"), None);
+        let read = |status| kibibytes(status, "VmRSS:");
+        assert_eq!(read("VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
+        assert_eq!(read("VmRSS:\t many kB\n"), None);
         assert!(resident().expect("a number") > 1 << 20);
     }
 

@@ -15,6 +15,7 @@ mod memory;
 mod neighbour;
 mod open_store;
 mod parts;
+mod process_reader;
 mod run;
 mod service_manager;
 mod status;

@@ -11,8 +11,9 @@ use super::open_store::{OpenStore, StoreFault, command};
 use crate::config::Config;
 use crate::gateway::Services;
 use crate::limits::FleetCounters;
-use crate::store::{EmbeddedOptions, EmbeddedStore};
+use crate::store::{EmbeddedOptions, EmbeddedStore, Timed};
 use crate::telemetry::histogram::Histogram;
+use crate::telemetry::store_durations::StoreDurations;
 use crate::tokens::accounts::{
     AccountParts, AccountsService, Counters, HashingCost, HashingPool, Logins, hashing,
 };
@@ -24,6 +25,7 @@ use crate::tokens::opaque::OpaqueTokens;
 use crate::tokens::parts::TokenParts;
 use crate::tokens::service::TokenService;
 use crate::tokens::signed::SignedTokens;
+use crate::tokens::store::Store;
 use crate::tokens::tickets::TicketService;
 
 /// The parts, put together.
@@ -47,6 +49,8 @@ pub(super) struct Parts {
     change: Duration,
     /// How long revocations took.
     pub(super) revocations: Arc<Histogram>,
+    /// How long the store took.
+    pub(super) durations: Arc<StoreDurations>,
 }
 
 /// Beyond the time that a fleet may take to confirm a removal.
@@ -127,7 +131,13 @@ impl Parts {
             look_up,
             change,
             revocations: Arc::default(),
+            durations: Arc::default(),
         })
+    }
+
+    /// The store, measured.
+    pub(super) fn port(&self) -> Arc<dyn Store> {
+        Arc::new(Timed::new(self.store.port(), Arc::clone(&self.durations)))
     }
 
     /// Checks that keys that were read anew are of the store that is open.
@@ -154,7 +164,7 @@ impl Parts {
     /// `deadline`: of one operation of the store.
     fn tokens(&self, deadline: Duration) -> TokenParts {
         TokenParts {
-            store: self.store.port(),
+            store: self.port(),
             cache: Arc::clone(&self.cache),
             signed: Arc::clone(&self.signed),
             opaque: Arc::clone(&self.opaque),
@@ -170,7 +180,7 @@ impl Parts {
             service: self.service(),
             accounts: self.accounts(),
             tickets: self.tickets.clone(),
-            store: self.store.port(),
+            store: self.port(),
             fleet_counters: self.fleet_counters.clone(),
         }
     }
@@ -182,7 +192,7 @@ impl Parts {
     pub(super) fn accounts(&self) -> AccountsService {
         AccountsService::new(AccountParts {
             tokens: self.tokens(self.change),
-            accounts: self.store.accounts(),
+            accounts: Arc::new(Timed::new(self.store.accounts(), Arc::clone(&self.durations))),
             counters: Arc::clone(&self.counters),
             counter_key: Arc::new(self.store_key.counter_key()),
             hashing: Arc::clone(&self.hashing),

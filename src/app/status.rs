@@ -8,15 +8,19 @@ use arc_swap::ArcSwap;
 
 use super::memory::{MemoryBound, resident};
 use super::parts::Parts;
+use super::process_reader::ProcessReader;
 use super::service_manager::Serving;
 use crate::admin::{Component, NotReady, Status, StatusFuture};
+use crate::domain::Timestamp;
 use crate::gateway::Shared;
 use crate::server::ConnectionLimit;
 use crate::store::redis::LinkState;
-use crate::telemetry::gauges::Gauges;
+use crate::telemetry::gauges::{CertificateGauges, Gauges, LastReload};
 use crate::telemetry::histogram::Histogram;
 use crate::telemetry::metrics::WorkerCounters;
-use crate::tls::Watcher;
+use crate::telemetry::store_durations::StoreDurations;
+use crate::tls::{OwnCertificate, Watcher};
+use crate::tokens::clock;
 use crate::tokens::issuer::RingHealth;
 use crate::tokens::store::StoreError;
 
@@ -29,9 +33,13 @@ pub(super) struct OwnStatus {
     watcher: Watcher,
     pub(super) is_started: AtomicBool,
     pub(super) is_draining: AtomicBool,
-    pub(super) reloads_done: AtomicU64,
-    pub(super) reloads_refused: AtomicU64,
+    reloads_done: AtomicU64,
+    reloads_refused: AtomicU64,
+    /// The configuration.
+    last_reload: ArcSwap<LastReload>,
     pub(super) revocations: Arc<Histogram>,
+    durations: Arc<StoreDurations>,
+    process: ProcessReader,
     /// The addresses that are listened on.
     pub(super) listening: ArcSwap<Vec<String>>,
     /// The link to the rest of the fleet, if there is one.
@@ -54,11 +62,18 @@ impl OwnStatus {
         connection_limit: Arc<ConnectionLimit>,
         watcher: Watcher,
     ) -> Self {
+        let now = clock::read();
         let memory = MemoryBound::new(Arc::clone(&shared.load), Arc::clone(&connection_limit));
         Self {
             shared,
             memory,
             revocations: Arc::clone(&parts.revocations),
+            durations: Arc::clone(&parts.durations),
+            process: ProcessReader::new(now),
+            last_reload: ArcSwap::from_pointee(LastReload {
+                is_successful: true,
+                succeeded_at: Some(now.wall),
+            }),
             link: parts.store.link(),
             counters,
             connection_limit,
@@ -72,6 +87,38 @@ impl OwnStatus {
             was_ready: AtomicBool::new(false),
             store_is_well: AtomicBool::new(true),
         }
+    }
+
+    /// Notes that a new configuration is in force, or that it was refused.
+    pub(super) fn note_reload(&self, is_successful: bool) {
+        let before = **self.last_reload.load();
+        let (counter, succeeded_at) = if is_successful {
+            (&self.reloads_done, Some(clock::read().wall))
+        } else {
+            (&self.reloads_refused, before.succeeded_at)
+        };
+        self.last_reload.store(Arc::new(LastReload { is_successful, succeeded_at }));
+        // Last: whoever sees the number sees the rest.
+        counter.fetch_add(1, Ordering::Release);
+    }
+
+    /// What is in force of the files of certificates. A reload of the configuration reads them,
+    /// too.
+    fn certificate_files(&self) -> LastReload {
+        let watched = self.watcher.reloaded_at().map(Timestamp::from_system);
+        LastReload {
+            is_successful: !self.watcher.is_failing(),
+            succeeded_at: self.last_reload.load().succeeded_at.max(watched),
+        }
+    }
+
+    fn certificates(&self) -> Vec<CertificateGauges> {
+        let gauges = |certificate: OwnCertificate| CertificateGauges {
+            file: certificate.file.display().to_string(),
+            not_before: Timestamp::from_system(certificate.not_before),
+            not_after: Timestamp::from_system(certificate.not_after),
+        };
+        self.watcher.certificates().into_iter().map(gauges).collect()
     }
 
     /// Whether tokens can be judged, and why the store takes no changes, if it does not. A store
@@ -180,6 +227,11 @@ impl Status for OwnStatus {
             reloads_refused: self.reloads_refused.load(Ordering::Relaxed),
             certificate_reloads_done: self.watcher.reloads_done(),
             certificate_reloads_failed: self.watcher.reloads_failed(),
+            config: **self.last_reload.load(),
+            certificate_files: self.certificate_files(),
+            certificates: self.certificates(),
+            process: self.process.read(),
+            store: Arc::clone(&self.durations),
             is_ready: self.was_ready.load(Ordering::Acquire),
             revocations: Arc::clone(&self.revocations),
             issuers: self.shared.issuers().gauges(Instant::now()),

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::Method;
+
 use super::plan::{Plan, RouteSettings};
 use super::route_table::HostRule;
+use crate::api::Face;
 use crate::telemetry::configured::{
-    CredentialCounters, PlanSeries, RouteCounters, RouteLabels, TokenApiCounters, UpstreamCounters,
+    CallKind, CredentialCounters, PlanSeries, RouteCounters, RouteLabels, TokenApiCounters,
+    TokenApiLabels, UpstreamCounters,
 };
 use crate::telemetry::series::Series;
 
@@ -64,13 +68,29 @@ pub(super) fn series(plan: &Plan, workers: usize, before: &PlanSeries) -> PlanSe
     };
     let routes = std::iter::once(RouteLabels::default()).chain(plan.routes.iter().map(route));
     let upstreams = plan.upstreams.iter().map(|upstream| Arc::clone(&upstream.name));
-    let token_apis = || plan.token_apis.iter().map(|token_api| Arc::clone(&token_api.name));
+    let token_apis = plan.token_apis.iter().map(|token_api| TokenApiLabels {
+        name: Arc::clone(&token_api.name),
+        kinds: kinds(&*token_api.face),
+    });
+    let own = plan.token_apis.iter().map(|token_api| Arc::clone(&token_api.name));
     let issuers = plan.issuers.issuers().iter().map(|issuer| Arc::clone(issuer.name()));
-    let credentials = std::iter::once(Arc::default()).chain(token_apis()).chain(issuers);
+    let credentials = std::iter::once(Arc::default()).chain(own).chain(issuers);
     PlanSeries {
         routes: Series::new(routes, workers, &before.routes),
         upstreams: Series::new(upstreams, workers, &before.upstreams),
-        token_apis: Series::new(token_apis(), workers, &before.token_apis),
+        token_apis: Series::new(token_apis, workers, &before.token_apis),
         credentials: Series::new(credentials, workers, &before.credentials),
     }
+}
+
+/// What the calls of a style can ask for, in the order of [`CallKind::ALL`].
+fn kinds(face: &dyn Face) -> Vec<CallKind> {
+    let calls = face.paths().iter().flat_map(|(path, methods)| {
+        methods.split(", ").filter_map(|method| {
+            let method = Method::from_bytes(method.as_bytes()).ok()?;
+            Some(face.call_kind(&method, path))
+        })
+    });
+    let found: Vec<_> = calls.chain([CallKind::Other]).collect();
+    CallKind::ALL.into_iter().filter(|kind| found.contains(kind)).collect()
 }

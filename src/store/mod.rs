@@ -8,7 +8,9 @@ pub mod redis;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timed;
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError, Opener, StoreIdentity};
 pub use record_codec::RecordKey;
 pub use settings::KeySettings;
+pub use timed::Timed;

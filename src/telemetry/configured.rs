@@ -17,8 +17,8 @@ pub struct PlanSeries {
     pub routes: Series<RouteLabels, RouteCounters>,
     /// By the name of the upstream.
     pub upstreams: Series<Arc<str>, UpstreamCounters>,
-    /// By the name of the token API.
-    pub token_apis: Series<Arc<str>, TokenApiCounters>,
+    /// By token API.
+    pub token_apis: Series<TokenApiLabels, TokenApiCounters>,
     /// By the name of the token API or issuer; the first, without a name, is of credentials of
     /// which it is not known.
     pub credentials: Series<Arc<str>, CredentialCounters>,
@@ -33,6 +33,15 @@ pub struct RouteLabels {
     pub path: String,
     /// The name of its upstream; empty: it has none.
     pub upstream: Arc<str>,
+}
+
+/// A token API, as metrics call it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TokenApiLabels {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// What its calls can ask for, each once.
+    pub kinds: Vec<CallKind>,
 }
 
 /// The requests of one route, of one worker. Aligned to lines of the processor's cache, so that no
@@ -154,7 +163,7 @@ impl UpstreamCounters {
 }
 
 /// What a call of a token API asks for, as the metrics call it in all styles alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallKind {
     /// Make an account.
     Register,
@@ -181,20 +190,37 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// Their names, in order.
-    pub(super) const NAMES: [&str; 11] = [
-        "register",
-        "login",
-        "issue",
-        "list",
-        "show",
-        "rotate",
-        "ensure",
-        "revoke",
-        "revoke_all",
-        "ticket",
-        "other",
+    /// All, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Register,
+        Self::Login,
+        Self::Issue,
+        Self::List,
+        Self::Show,
+        Self::Rotate,
+        Self::Ensure,
+        Self::Revoke,
+        Self::RevokeAll,
+        Self::Ticket,
+        Self::Other,
     ];
+
+    /// Its name in the metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Login => "login",
+            Self::Issue => "issue",
+            Self::List => "list",
+            Self::Show => "show",
+            Self::Rotate => "rotate",
+            Self::Ensure => "ensure",
+            Self::Revoke => "revoke",
+            Self::RevokeAll => "revoke_all",
+            Self::Ticket => "ticket",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// The calls of one token API, of one worker.
@@ -202,7 +228,7 @@ impl CallKind {
 #[repr(align(64))]
 pub struct TokenApiCounters {
     /// By [`CallKind`], then by [`CALL_OUTCOMES`].
-    pub(super) calls: [[Counter; CALL_OUTCOMES.len()]; CallKind::NAMES.len()],
+    pub(super) calls: [[Counter; CALL_OUTCOMES.len()]; CallKind::ALL.len()],
 }
 
 /// What becomes of a call: it is done, refused by a status of the client's fault, or it failed.
@@ -264,9 +290,8 @@ mod tests {
             counters.count(CallKind::RevokeAll, status);
         }
         counters.count(CallKind::Other, 405);
-        let value = |at: usize| counters.calls[at].each_ref().map(Counter::value);
-        let at = |name| CallKind::NAMES.iter().position(|known| *known == name).expect("a name");
-        assert_eq!((value(at("revoke_all")), value(at("other"))), ([3, 3, 2], [0, 1, 0]));
-        assert_eq!(CallKind::Other as usize + 1, CallKind::NAMES.len());
+        let value = |at: CallKind| counters.calls[at as usize].each_ref().map(Counter::value);
+        assert_eq!((value(CallKind::RevokeAll), value(CallKind::Other)), ([3, 3, 2], [0, 1, 0]));
+        assert!(CallKind::ALL.iter().enumerate().all(|(at, kind)| *kind as usize == at));
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use super::store_durations::StoreDurations;
+use crate::domain::Timestamp;
 
 /// An instance as a member of its fleet.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +31,10 @@ pub struct FleetGauges {
 pub struct IssuerGauges {
     /// Its name in the configuration: what is in it needs no escaping.
     pub name: Arc<str>,
-    /// How many usable keys there are.
+    /// How many keys there are that may be used now.
     pub keys: usize,
+    /// The age at which they are fetched anew; `None`: they do not come from a source.
+    pub refresh: Option<Duration>,
     /// How long ago they were fetched; `None`: never, or they are a secret that does not age.
     pub age: Option<Duration>,
     /// Fetches that brought keys.
@@ -71,6 +75,43 @@ pub struct EndpointGauges {
     pub connections: Option<u32>,
 }
 
+/// What was loaded last of what can be loaded anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastReload {
+    /// Whether it could be used. Otherwise what was there before is in force.
+    pub is_successful: bool,
+    /// When something was put in force last; the start counts. `None`: it has not started yet.
+    pub succeeded_at: Option<Timestamp>,
+}
+
+/// A certificate that is shown to clients, or to upstreams, issuers and Redis.
+#[derive(Clone, Debug)]
+pub struct CertificateGauges {
+    /// Its file.
+    pub file: String,
+    /// From when on it is valid.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+/// What the process takes of the system; `None`: the system does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessGauges {
+    /// The time that processors have spent on it.
+    pub cpu: Duration,
+    /// Its open file descriptors.
+    pub open_files: Option<u64>,
+    /// How many it may have open.
+    pub most_files: Option<u64>,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// Its resident memory, in bytes.
+    pub resident: Option<u64>,
+    /// Its virtual memory, in bytes.
+    pub mapped: Option<u64>,
+}
+
 /// What is read at the moment of a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
@@ -100,6 +141,16 @@ pub struct Gauges {
     pub certificate_reloads_done: u64,
     /// Files of certificates that changed and could not be used.
     pub certificate_reloads_failed: u64,
+    /// The configuration.
+    pub config: LastReload,
+    /// The files of certificates.
+    pub certificate_files: LastReload,
+    /// The certificates in force, each once.
+    pub certificates: Vec<CertificateGauges>,
+    /// What the process takes.
+    pub process: ProcessGauges,
+    /// How long the store took.
+    pub store: Arc<StoreDurations>,
     /// Whether the instance is ready.
     pub is_ready: bool,
     /// From the order to revoke a token until no instance accepts it.

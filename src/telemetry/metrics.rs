@@ -31,6 +31,11 @@ pub struct WorkerCounters {
     pub connections_closed: Counter,
 }
 
+/// The statuses that keyward itself gives: these are shown from the start, so that the first one is
+/// an increase. Others are shown once they have been seen.
+const OWN_STATUSES: [u16; 16] =
+    [200, 400, 401, 403, 404, 405, 408, 409, 413, 429, 431, 499, 500, 502, 503, 504];
+
 /// Everything, in Prometheus' text format 0.0.4. `series`: of the plan that is in force.
 #[must_use]
 pub fn render<'a>(
@@ -42,9 +47,10 @@ pub fn render<'a>(
     let sum = |of: &dyn Fn(&WorkerCounters) -> u64| workers.clone().map(of).sum::<u64>();
     let name = "keyward_requests_total";
     page.family(("counter", name, "Responses, by status."));
-    for status in 100..600_usize {
-        let count = sum(&|worker| worker.requests.0.get(status - 100).map_or(0, Counter::value));
-        if count > 0 {
+    for status in 100..600_u16 {
+        let at = usize::from(status - 100);
+        let count = sum(&|worker| worker.requests.0.get(at).map_or(0, Counter::value));
+        if count > 0 || OWN_STATUSES.contains(&status) {
             page.labelled(name, "status", status, count);
         }
     }
@@ -127,14 +133,10 @@ pub fn render<'a>(
     if let Some(fleet) = &gauges.fleet {
         page.fleet(fleet);
     }
-    let name = "keyward_config_reloads_total";
-    page.family(("counter", name, "Reloads of the configuration, by outcome."));
-    page.labelled(name, "outcome", "done", gauges.reloads_done);
-    page.labelled(name, "outcome", "refused", gauges.reloads_refused);
-    let name = "keyward_certificate_reloads_total";
-    page.family(("counter", name, "Changes of the files of certificates, by outcome."));
-    page.labelled(name, "outcome", "done", gauges.certificate_reloads_done);
-    page.labelled(name, "outcome", "failed", gauges.certificate_reloads_failed);
+    page.store(&gauges.store);
+    page.reloads(gauges);
+    page.certificates(&gauges.certificates);
+    page.process(&gauges.process);
     let name = "keyward_build_info";
     page.family(("gauge", name, "The version that runs."));
     page.labelled(name, "version", env!("CARGO_PKG_VERSION"), 1);

@@ -9,12 +9,14 @@ pub mod gauges;
 pub mod histogram;
 pub mod log;
 pub mod metrics;
+mod own_page;
 mod page;
 mod parts_page;
 mod plan_page;
 mod reason;
 pub mod series;
 mod settings;
+pub mod store_durations;
 
 pub use explanation::{
     Decision, ExplainedCors, ExplainedCredential, ExplainedHeader, ExplainedHolder, ExplainedRoute,

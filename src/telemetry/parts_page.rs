@@ -25,6 +25,13 @@ impl Page {
                 self.line(name, &format!("issuer=\"{issuer}\""), seconds(*age));
             }
         }
+        let name = "keyward_issuer_keys_refresh_seconds";
+        self.family(("gauge", name, "The age at which an issuer's keys are fetched anew."));
+        for IssuerGauges { name: issuer, refresh, .. } in issuers {
+            if let Some(refresh) = refresh {
+                self.line(name, &format!("issuer=\"{issuer}\""), seconds(*refresh));
+            }
+        }
     }
 
     pub(super) fn upstreams(&mut self, upstreams: &[UpstreamGauges]) {
@@ -129,12 +136,6 @@ impl Page {
             "keyward_revocation_unconfirmed_instances_total",
             "Instances that did not confirm a removal and were waited for until their lease was \
              over.",
-            fleet.unconfirmed,
-        );
-        // A counter must end in `_total`: so it is no counter.
-        self.gauge(
-            "keyward_revocation_unconfirmed_instances",
-            "The same under the name that it had first.",
             fleet.unconfirmed,
         );
     }

@@ -5,13 +5,22 @@ use std::sync::Arc;
 
 use super::Reason;
 use super::configured::{
-    CALL_OUTCOMES, CLASSES, CallKind, CredentialCounters, PlanSeries, RouteCounters, RouteLabels,
-    TokenApiCounters, UpstreamCounters, UpstreamOutcome,
+    CALL_OUTCOMES, CLASSES, CredentialCounters, PlanSeries, RouteCounters, RouteLabels,
+    TokenApiCounters, TokenApiLabels, UpstreamCounters, UpstreamOutcome,
 };
 use super::counter::Counter;
 use super::counts::RefusalCounts;
 use super::histogram::Histogram;
 use super::page::{Page, escaped};
+
+/// For what a credential is refused. Shown from the start, so that the first one is an increase.
+const CHECK_REASONS: [Reason; 5] = [
+    Reason::BadCredential,
+    Reason::Expired,
+    Reason::IssuerUnavailable,
+    Reason::NoRecord,
+    Reason::StoreUnavailable,
+];
 
 /// The sum of one counter over all workers.
 fn sum<'a, C>(counters: &'a [Arc<C>], of: impl Fn(&'a C) -> Option<&'a Counter>) -> u64 {
@@ -70,7 +79,8 @@ impl Page {
             "Requests that were refused or failed, by route and reason.",
         ));
         for (labels, counters) in routes {
-            self.refused(name, labels, "reason", counters, |worker| &worker.refusals);
+            // None from the start: routes times reasons are too many.
+            self.refused((name, labels, "reason", &[]), counters, |worker| &worker.refusals);
         }
         let name = "keyward_route_request_duration_seconds";
         let help = "From the arrival of a request to the last byte of its response, by route.";
@@ -102,18 +112,15 @@ impl Page {
         }
     }
 
-    fn calls(&mut self, name: &str, token_api: &str, counters: &[Arc<TokenApiCounters>]) {
-        for (kind, call) in CallKind::NAMES.iter().enumerate() {
+    fn calls(&mut self, name: &str, of: &TokenApiLabels, counters: &[Arc<TokenApiCounters>]) {
+        let token_api = escaped(&of.name);
+        for &kind in &of.kinds {
+            let call = kind.as_str();
             for (at, outcome) in CALL_OUTCOMES.iter().enumerate() {
-                let count = sum(counters, |worker| worker.calls.get(kind)?.get(at));
-                // No style has all calls.
-                if count > 0 {
-                    let labels = format!(
-                        "token_api=\"{}\",operation=\"{call}\",outcome=\"{outcome}\"",
-                        escaped(token_api)
-                    );
-                    self.line(name, &labels, count);
-                }
+                let count = sum(counters, |worker| worker.calls.get(kind as usize)?.get(at));
+                let labels =
+                    format!("token_api=\"{token_api}\",operation=\"{call}\",outcome=\"{outcome}\"");
+                self.line(name, &labels, count);
             }
         }
     }
@@ -124,21 +131,20 @@ impl Page {
             let accepted = sum(counters, |worker| Some(&worker.accepted));
             self.line(name, &format!("{labels},outcome=\"accepted\""), accepted);
         }
-        self.refused(name, &labels, "outcome", counters, |worker| &worker.refused);
+        let shown = &CHECK_REASONS;
+        self.refused((name, &labels, "outcome", shown), counters, |worker| &worker.refused);
     }
 
-    /// A line for each reason that there was.
+    /// A line for each reason that is `shown` from the start, or that there was.
     fn refused<'a, C: 'a>(
         &mut self,
-        name: &str,
-        labels: &str,
-        label: &str,
+        (name, labels, label, shown): (&str, &str, &str, &[Reason]),
         counters: &'a [Arc<C>],
         of: impl Fn(&'a C) -> &'a RefusalCounts,
     ) {
         for reason in Reason::ALL {
             let count = sum(counters, |worker| of(worker).0.get(reason as usize));
-            if count > 0 {
+            if count > 0 || shown.contains(&reason) {
                 self.line(name, &format!("{labels},{label}=\"{reason}\""), count);
             }
         }

@@ -7,8 +7,8 @@ use rustls::ClientConfig;
 use rustls::sign::SingleCertAndKey;
 
 use super::files::Contents;
-use super::reload::{Recipe, Reloadable};
-use super::{CertificateFiles, TlsError, Trust, pem, provider, roots};
+use super::reload::{Made, Recipe, Reloadable};
+use super::{CertificateFiles, OwnCertificate, TlsError, Trust, pem, provider, roots};
 
 /// How keyward connects over TLS. The server's certificate is always checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,15 +40,19 @@ impl Recipe for ClientSettings {
         paths
     }
 
-    fn make(&mut self, contents: &Contents) -> Result<ClientConfig, TlsError> {
+    fn make(&mut self, contents: &Contents) -> Result<Made<ClientConfig>, TlsError> {
         let provider = provider();
         let roots = match &self.trust {
             Trust::System => roots::of_system()?,
             Trust::File(path) => roots::of_file(path, contents)?,
         };
-        let identity = self.identity.as_ref();
-        let identity =
-            identity.map(|files| pem::identity(files, contents, &provider)).transpose()?;
+        let files = self.identity.as_ref();
+        let identity = files.map(|files| pem::identity(files, contents, &provider)).transpose()?;
+        let shown = files.zip(identity.as_ref());
+        let certificates = shown
+            .and_then(|(files, identity)| OwnCertificate::of(&files.certificate, &identity.cert))
+            .into_iter()
+            .collect();
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
@@ -61,6 +65,6 @@ impl Recipe for ClientSettings {
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(config)
+        Ok(Made { config, certificates })
     }
 }

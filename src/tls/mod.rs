@@ -29,7 +29,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{Client, ClientSettings};
 pub use peer::{PeerCertificate, PeerCertificateError};
-pub use pem::{faults_of_identity, not_valid_at};
+pub use pem::{OwnCertificate, faults_of_identity, not_valid_at};
 pub use reload::{RefreshOutcome, Watched};
 pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};

@@ -1,6 +1,6 @@
 //! PEM: certificates and keys from the contents of files (RFC 7468).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
@@ -10,6 +10,7 @@ use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode as _;
+use x509_cert::time::Time;
 use zeroize::Zeroizing;
 
 use super::files::Contents;
@@ -65,16 +66,43 @@ pub fn faults_of_identity(files: &CertificateFiles) -> Vec<TlsError> {
 #[must_use]
 pub fn not_valid_at(path: &Path, now: SystemTime) -> Option<String> {
     let contents = Contents::read(&[path.to_owned()]);
-    let chain = certificates(path, &contents).ok()?;
-    let leaf = CertificateInner::<Raw>::from_der(chain.first()?).ok()?;
-    let validity = leaf.tbs_certificate().validity();
-    let (from, until) = (validity.not_before, validity.not_after);
+    let (from, until) = validity(&certificates(path, &contents).ok()?)?;
     if until.to_system_time() < now {
         Some(format!("expired on {until}: clients refuse it; put a new one in its place"))
     } else if now < from.to_system_time() {
         Some(format!("is not valid before {from}: clients refuse it until then"))
     } else {
         None
+    }
+}
+
+/// From when on and until when the certificate of a chain is valid. None: it cannot be read.
+fn validity(chain: &[CertificateDer<'_>]) -> Option<(Time, Time)> {
+    let leaf = CertificateInner::<Raw>::from_der(chain.first()?).ok()?;
+    let validity = leaf.tbs_certificate().validity();
+    Some((validity.not_before, validity.not_after))
+}
+
+/// A certificate that keyward shows, and when it is valid (RFC 5280, section 4.1.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// The file of its chain.
+    pub file: PathBuf,
+    /// From when on.
+    pub not_before: SystemTime,
+    /// Until when.
+    pub not_after: SystemTime,
+}
+
+impl OwnCertificate {
+    /// The certificate of a chain that was read from `file`. None: it cannot be read.
+    pub(super) fn of(file: &Path, chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let (from, until) = validity(chain)?;
+        Some(Self {
+            file: file.to_owned(),
+            not_before: from.to_system_time(),
+            not_after: until.to_system_time(),
+        })
     }
 }
 

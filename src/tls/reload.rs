@@ -7,13 +7,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::TlsError;
 use super::files::{Contents, Stamps};
+use super::{OwnCertificate, TlsError};
 
 /// How a configuration is made.
 pub trait Recipe: Send + 'static {
@@ -28,7 +29,15 @@ pub trait Recipe: Send + 'static {
     /// # Errors
     ///
     /// When a file cannot be used: the operator's to mend.
-    fn make(&mut self, contents: &Contents) -> Result<Self::Config, TlsError>;
+    fn make(&mut self, contents: &Contents) -> Result<Made<Self::Config>, TlsError>;
+}
+
+/// What a recipe makes.
+pub struct Made<C> {
+    /// The configuration.
+    pub config: C,
+    /// The certificates that it shows to the other side.
+    pub certificates: Vec<OwnCertificate>,
 }
 
 /// A configuration that is made from files, as a [`Watcher`](super::Watcher) sees it.
@@ -39,6 +48,12 @@ pub trait Watched: Send + Sync {
 
     /// The files.
     fn paths(&self) -> Vec<PathBuf>;
+
+    /// The certificates in force that are shown to the other side.
+    fn certificates(&self) -> Vec<OwnCertificate>;
+
+    /// Whether the files, as they were at the last look, cannot be used.
+    fn is_failing(&self) -> bool;
 }
 
 /// What a look at the files found.
@@ -55,6 +70,11 @@ pub enum RefreshOutcome {
 /// A configuration in force and the files that it was made from.
 pub struct Reloadable<R: Recipe> {
     current: ArcSwap<R::Config>,
+    /// Those in `current`. Apart from it, as handshakes do not need them.
+    certificates: ArcSwap<Vec<OwnCertificate>>,
+    /// Whether what was tried last could not be used. It is then tried again at each look, since
+    /// not every reason shows in a stamp.
+    is_failing: AtomicBool,
     /// Locked by a refresh, and by no handshake.
     state: Mutex<State<R>>,
 }
@@ -66,9 +86,6 @@ struct State<R> {
     stamps: Stamps,
     /// Of the contents that were tried last.
     digest: Vec<u8>,
-    /// Whether those could not be used. They are then tried again at each look, since not every
-    /// reason shows in a stamp.
-    is_failing: bool,
 }
 
 impl<R: Recipe> Reloadable<R> {
@@ -83,9 +100,14 @@ impl<R: Recipe> Reloadable<R> {
         let paths = recipe.paths();
         let stamps = Stamps::take(&paths, SystemTime::now());
         let contents = Contents::read(&paths);
-        let current = ArcSwap::from_pointee(recipe.make(&contents)?);
-        let state = State { recipe, stamps, digest: contents.digest(), is_failing: false };
-        Ok(Arc::new(Self { current, state: Mutex::new(state) }))
+        let Made { config, certificates } = recipe.make(&contents)?;
+        let state = State { recipe, stamps, digest: contents.digest() };
+        Ok(Arc::new(Self {
+            current: ArcSwap::from_pointee(config),
+            certificates: ArcSwap::from_pointee(certificates),
+            is_failing: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }))
     }
 
     /// The configuration in force. Ask for it at each handshake: it costs one atomic increment, and
@@ -101,22 +123,24 @@ impl<R: Recipe> Watched for Reloadable<R> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let paths = state.recipe.paths();
         let stamps = Stamps::take(&paths, now);
-        if !state.is_failing && state.stamps.vouch_for(&stamps) {
+        let was_failing = self.is_failing();
+        if !was_failing && state.stamps.vouch_for(&stamps) {
             return RefreshOutcome::Unchanged;
         }
         let contents = Contents::read(&paths);
         state.stamps = stamps;
         let digest = contents.digest();
         let is_known = digest == state.digest;
-        if is_known && !state.is_failing {
+        if is_known && !was_failing {
             return RefreshOutcome::Unchanged;
         }
         state.digest = digest;
         let made = state.recipe.make(&contents);
-        state.is_failing = made.is_err();
+        self.is_failing.store(made.is_err(), Ordering::Release);
         match made {
-            Ok(config) => {
+            Ok(Made { config, certificates }) => {
                 self.current.store(Arc::new(config));
+                self.certificates.store(Arc::new(certificates));
                 RefreshOutcome::Reloaded
             }
             // The same contents that fail again are no news.
@@ -127,6 +151,14 @@ impl<R: Recipe> Watched for Reloadable<R> {
 
     fn paths(&self) -> Vec<PathBuf> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).recipe.paths()
+    }
+
+    fn certificates(&self) -> Vec<OwnCertificate> {
+        self.certificates.load().to_vec()
+    }
+
+    fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Acquire)
     }
 }
 

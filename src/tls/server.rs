@@ -13,8 +13,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 
 use super::files::Contents;
-use super::reload::{Recipe, Reloadable};
-use super::{CertificateFiles, TlsError, pem, provider, roots};
+use super::reload::{Made, Recipe, Reloadable};
+use super::{CertificateFiles, OwnCertificate, TlsError, pem, provider, roots};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Recipe for ServerRecipe {
         paths
     }
 
-    fn make(&mut self, contents: &Contents) -> Result<ServerConfig, TlsError> {
+    fn make(&mut self, contents: &Contents) -> Result<Made<ServerConfig>, TlsError> {
         let provider = provider();
         let identities = self
             .settings
@@ -97,6 +97,10 @@ impl Recipe for ServerRecipe {
         if identities.is_empty() {
             return Err(TlsError::NoCertificate);
         }
+        let shown = self.settings.certificates.iter().zip(&identities);
+        let certificates = shown
+            .filter_map(|(files, identity)| OwnCertificate::of(&files.certificate, &identity.cert))
+            .collect();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
         let (builder, client_authorities) = match &self.settings.client_auth {
@@ -126,7 +130,7 @@ impl Recipe for ServerRecipe {
             _ => Sessions { client_authorities, ticketer: Ticketer::new()? },
         };
         config.ticketer = Arc::clone(&self.sessions.insert(sessions).ticketer);
-        Ok(config)
+        Ok(Made { config, certificates })
     }
 }
 

@@ -8,12 +8,14 @@
     reason = "files are compared with the time at which they were read"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
+use super::OwnCertificate;
 use super::reload::{RefreshOutcome, Watched};
 
 /// How often the files are looked at.
@@ -30,6 +32,7 @@ struct Registry {
     watched: Mutex<Vec<Weak<dyn Watched>>>,
     reloads_done: AtomicU64,
     reloads_failed: AtomicU64,
+    reloaded_at: Mutex<Option<SystemTime>>,
 }
 
 impl Watcher {
@@ -44,17 +47,23 @@ impl Watcher {
         }
     }
 
+    fn watched(&self) -> Vec<Arc<dyn Watched>> {
+        let all = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn reloaded(&self) -> MutexGuard<'_, Option<SystemTime>> {
+        self.0.reloaded_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at all files once. Blocks on the file system. Each change is logged and counted once.
     pub fn refresh(&self, now: SystemTime) {
-        let all: Vec<_> = {
-            let all = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            all.iter().filter_map(Weak::upgrade).collect()
-        };
-        for watched in all {
+        for watched in self.watched() {
             match watched.refresh(now) {
                 RefreshOutcome::Unchanged => {}
                 RefreshOutcome::Reloaded => {
                     self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
+                    *self.reloaded() = Some(now);
                     tracing::info!(files = ?watched.paths(), "the files of TLS have changed and \
                      are in force");
                 }
@@ -99,5 +108,32 @@ impl Watcher {
     #[must_use]
     pub fn reloads_failed(&self) -> u64 {
         self.0.reloads_failed.load(Ordering::Relaxed)
+    }
+
+    /// When changed files were put in force last; `None`: never.
+    #[must_use]
+    pub fn reloaded_at(&self) -> Option<SystemTime> {
+        *self.reloaded()
+    }
+
+    /// Whether there are files that, as they were at the last look, cannot be used. Those from
+    /// before are in force.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.watched().iter().any(|watched| watched.is_failing())
+    }
+
+    /// The certificates in force, each file once.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<OwnCertificate> {
+        let mut by_file = BTreeMap::new();
+        for certificate in self.watched().iter().flat_map(|watched| watched.certificates()) {
+            // Of two that were read at different times, the one that ends first.
+            let known = by_file.entry(certificate.file.clone()).or_insert(certificate.clone());
+            if certificate.not_after < known.not_after {
+                *known = certificate;
+            }
+        }
+        by_file.into_values().collect()
     }
 }

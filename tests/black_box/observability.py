@@ -20,7 +20,7 @@ from running_prometheus import upstream
 from running_servers import folder, run, until
 
 # What each test of the rules asks for: all that fires, at the time or at any time before.
-FIRING = r'group by \(alertname(, deployment)?\) \(ALERTS\{alertstate="firing"\}\)'
+FIRING = r'(group|count) by \(alertname(, deployment)?\) \(ALERTS\{alertstate="firing"\}\)'
 FIRED = rf"last_over_time\({FIRING}\[\w+:15s\]\)"
 DASHBOARD = json.loads((FILES / "grafana/dashboard.json").read_text())
 ALERTS = yaml.safe_load((FILES / "alerts.yml").read_text())
@@ -56,7 +56,7 @@ def as_grafana_asks(query):
 
 def metrics_of(query):
     """The metrics of keyward that a query names, without those that are recorded."""
-    return set(re.findall(r"(?<![:\w])keyward_\w+", re.sub(r'"[^"]*"', "", query)))
+    return set(re.findall(r"(?<![:\w])(?:keyward|process)_\w+", re.sub(r'"[^"]*"', "", query)))
 
 
 def family(name, families):
@@ -72,7 +72,7 @@ def documented():
     """The metrics in the list of docs/operation.md."""
     text = (REPOSITORY / "docs/operation.md").read_text()
     section = text.split("\n## Scrape metrics\n")[1].split("\n## ")[0]
-    return set(re.findall(r"^\* `(keyward_\w+)`:", section, re.M))
+    return set(re.findall(r"^\* `((?:keyward|process)_\w+)`:", section, re.M))
 
 
 def promtool(*arguments, given=None):

@@ -14,7 +14,7 @@ import urllib.request
 import yaml
 
 from running_keyward import ISSUER, PATIENCE, SECRET, access_token, call, free_port
-from running_servers import await_port, running, stop, until
+from running_servers import Certificates, await_port, running, stop, until
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 FILES = REPOSITORY / "deploy/observability"
@@ -61,7 +61,7 @@ class Instance:
         self.program, self.port, self.admin = program, free_port(), free_port()
         self.file, self.errors = room / f"{name}.toml", room / f"{name}.stderr"
         self.text = text.replace("${PORT}", str(self.port)).replace("${ADMIN}", str(self.admin))
-        self.text = self.text.replace("${NAME}", name)
+        self.text = self.text.replace("${NAME}", name).replace("${TLS}", str(free_port()))
         self.file.write_text(self.text)
         self.origin = f"http://127.0.0.1:{self.port}"
 
@@ -86,13 +86,17 @@ class Instance:
 
 def configuration(room, redis, upstream):
     """Everything that makes a metric: two endpoints with limits, one upstream that is away at a
-    path that must be escaped, limits, an issuer whose keys are fetched.
+    path that must be escaped, limits, an issuer whose keys are fetched, a certificate.
     """
     (room / "login-secret").write_bytes(SECRET)
     (room / "login-secret").chmod(0o600)
+    certificates = Certificates(room)
     return f"""
         [[listener]]
         address = "127.0.0.1:${{PORT}}"
+        [[listener]]
+        address = "127.0.0.1:${{TLS}}"
+        tls = {{ certificate = "{certificates.certificate}", key = "{certificates.key}" }}
         [admin]
         address = "127.0.0.1:${{ADMIN}}"
         socket = "{room}/${{NAME}}.sock"

@@ -65,6 +65,7 @@ mod names;
 mod outside_jwts;
 mod overload;
 mod own_answers;
+mod own_metrics;
 mod paths;
 mod proxy;
 mod queue;

@@ -4,7 +4,6 @@
 //! puts everything in force and cannot fail.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::listening::{ReadyListener, listen};
 use super::prepare::{Occasion, Prepared, PreparedKeys, prepare};
@@ -38,12 +37,12 @@ impl Process {
                     self.names.learn(&ready.config.dns, &ready.prepared.plan.names()).await;
                     self.commit(ready);
                 }
-                self.status.reloads_done.fetch_add(1, Ordering::Relaxed);
+                self.status.note_reload(true);
                 tracing::info!("the configuration was reloaded");
                 self.status.serving.ready(None);
             }
             Err(faults) => {
-                self.status.reloads_refused.fetch_add(1, Ordering::Relaxed);
+                self.status.note_reload(false);
                 let why = faults.to_string().replace('\n', "; ");
                 self.status.serving.ready(Some(why));
                 tracing::error!(%faults, "the new configuration was refused; the old one stays in \

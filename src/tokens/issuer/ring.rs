@@ -213,7 +213,8 @@ impl KeyRing {
         let held = self.held.load();
         IssuerGauges {
             name: Arc::clone(&self.name),
-            keys: held.keys.len(),
+            keys: if self.is_usable(&held, now) { held.keys.len() } else { 0 },
+            refresh: self.rhythm.map(|rhythm| rhythm.refresh),
             age: held.since.map(|since| now.saturating_duration_since(since)),
             fetched: self.fetched.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),

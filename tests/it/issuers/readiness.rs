@@ -35,6 +35,7 @@ fn an_issuer_that_is_away_at_the_start_keeps_keyward_from_being_ready_and_no_lon
     assert!(eventually(|| world.ready() == Some(200)), "{}", world.admin_text("/readyz"));
     assert!(id.take().heads.len() <= 8, "it is not flooded");
     assert_eq!((fetches("done"), world.metric("keyward_issuer_keys", "issuer=\"id\"")), (1.0, 1.0));
+    assert_eq!(world.metric("keyward_issuer_keys_refresh_seconds", "issuer=\"id\""), 300.0);
     let young = world.metric("keyward_issuer_keys_age_seconds", "issuer=\"id\"");
     assert!((0.0..60.0).contains(&young), "{young}");
     assert!(

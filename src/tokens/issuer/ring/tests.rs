@@ -129,6 +129,9 @@ fn keys_are_used_while_their_issuer_is_away_and_given_up_at_the_stated_end() {
         // 60 s and one refresh after the last that came.
         assert!(ring.are_usable(now + Duration::from_secs(59)));
         assert!(!ring.are_usable(now + Duration::from_secs(61)));
+        // Keys that open nothing any more are none in the metrics.
+        let shown = |after| ring.gauges(now + Duration::from_secs(after)).keys;
+        assert!(shown(59) > 0 && shown(61) == 0);
         assert!(matches!(ring.health(now + Duration::from_secs(61)), RingHealth::Unusable(_)));
         task.abort();
     });
