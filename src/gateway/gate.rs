@@ -177,9 +177,9 @@ fn look(
                     return Err(HeadFault::Framing);
                 }
                 framings += 1;
-                passed.hops.note(name);
+                passed.hops.note(name, value);
             }
-            _ if passed.hops.note(name) => seen.has_upgrade |= *name == header::UPGRADE,
+            _ if passed.hops.note(name, value) => seen.has_upgrade |= *name == header::UPGRADE,
             length => {
                 passed.has_trace |= length == TRACEPARENT.len() && name.as_str() == TRACEPARENT;
                 passed.has_judged |= judged.matches(name.as_str());

@@ -310,7 +310,7 @@ pub(crate) fn finish_head(request: &mut Request<RequestBody>, purpose: Purpose) 
     if purpose == Purpose::Switch {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.entry(header::UPGRADE).or_insert(HeaderValue::from_static("websocket"));
-    } else if headers.contains_key(header::TE) {
+    } else if headers.keys().any(|name| *name == header::TE) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
 }

@@ -10,7 +10,7 @@ pub const HYPERS_LINES: usize = 100;
 /// The fields that end at each hop, whether `Connection` names them or not (RFC 9110, section
 /// 7.6.1).
 static HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
+    header::CONNECTION, // the first: see `note`
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHORIZATION,
@@ -24,9 +24,12 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 const CLOSE: HeaderName = HeaderName::from_static("close");
 
-/// Which fields of the fixed set a message has: one bit each.
+/// Which fields of the fixed set a message has: one bit each. One more: whether `Connection` may
+/// name others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop(u16);
+
+const MAY_NAME_OTHERS: u16 = 1 << HOP_BY_HOP.len();
 
 /// Fields that are the message's own and stay though `Connection` names them: the framing, the
 /// credential and what tells how to read the content.
@@ -40,14 +43,18 @@ const PROTECTED: [HeaderName; 6] = [
 ];
 
 impl HopByHop {
-    /// Notes a field's name; false: a field of this name goes on.
-    pub fn note(&mut self, name: &HeaderName) -> bool {
+    /// Notes a field; false: one of this name goes on.
+    pub fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> bool {
         // The lengths first: they tell most names apart from all of these.
         if !matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17 | 19) {
             return false;
         }
         let Some(at) = HOP_BY_HOP.iter().position(|known| known == name) else { return false };
         self.0 |= 1 << at;
+        // Most often it says only this.
+        if at == 0 && !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+            self.0 |= MAY_NAME_OTHERS;
+        }
         true
     }
 
@@ -58,7 +65,8 @@ impl HopByHop {
         let mut accepts_trailers = false;
         let noted = HOP_BY_HOP.iter().enumerate().filter(|(at, _)| self.0 >> at & 1 == 1);
         for (_, name) in noted {
-            if *name == header::CONNECTION && names_fields(headers) {
+            if *name == header::CONNECTION && self.0 & MAY_NAME_OTHERS != 0 && names_fields(headers)
+            {
                 let named: Vec<HeaderName> = headers
                     .get_all(header::CONNECTION)
                     .iter()
@@ -91,13 +99,13 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 /// [`HopByHop::strip`] of a message of which nothing has been noted.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let mut hops = HopByHop::default();
-    for name in headers.keys() {
-        hops.note(name);
+    for (name, value) in &*headers {
+        hops.note(name, value);
     }
     hops.strip(headers);
 }
 
-/// Whether `Connection` could name a field: most often it is only `close` or `keep-alive`.
+/// Whether `Connection` names a field: often it is only `close` or `keep-alive`.
 fn names_fields(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
         let value = value.as_bytes();
@@ -253,8 +261,8 @@ mod tests {
             ("upgrade", "h2c"),
         ]);
         let mut hops = HopByHop::default();
-        for name in fields.clone().keys() {
-            hops.note(name);
+        for (name, value) in &fields {
+            hops.note(name, value);
         }
         assert!(hops.strip(&mut fields));
         assert_eq!(fields, headers(&[("x-three", "3")]));
@@ -269,8 +277,9 @@ mod tests {
 
     #[test]
     fn every_hop_by_hop_name_is_known_by_its_length() {
-        assert!(HOP_BY_HOP.iter().all(|name| HopByHop::default().note(name)));
-        assert!(!HopByHop::default().note(&header::CONTENT_LENGTH));
+        let is_noted = |name| HopByHop::default().note(name, &HeaderValue::from_static("x"));
+        assert!(HOP_BY_HOP.iter().all(is_noted));
+        assert!(!is_noted(&header::CONTENT_LENGTH));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn look(headers: &HeaderMap) -> Seen {
             17 if *name == header::TRANSFER_ENCODING => {
                 seen.encodings += 1;
                 seen.is_odd |= !value.as_bytes().eq_ignore_ascii_case(b"chunked");
-                seen.hops.note(name);
+                seen.hops.note(name, value);
             }
             18 if *name == header::PROXY_AUTHENTICATE => seen.has_challenge = true,
             12 if *name == header::CONTENT_TYPE => {
@@ -105,7 +105,7 @@ fn look(headers: &HeaderMap) -> Seen {
             16 if *name == header::CONTENT_LOCATION => seen.has_addresses = true,
             7 if name.as_str() == "refresh" => seen.has_addresses = true,
             _ => {
-                seen.hops.note(name);
+                seen.hops.note(name, value);
             }
         }
     }
