@@ -36,13 +36,13 @@ const MOST_ERRORS: usize = 256;
 /// How much of its responses a stream holds that the client has not taken yet, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// How long a connection may take nothing once it has been told to end.
+/// How long a connection may take nothing of its responses once it has been told to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(connection: &Connection) {
     let Connection { worker, client, control, socket, limits, .. } = connection;
-    socket.set_mode(Mode::Raw);
+    socket.set_mode(Mode::Http2);
     // Until there has been a first request.
     control.deadline.set(connection.first_byte);
     let streams = OpenStreams::new(Rc::clone(&control.deadline), connection.idle);
@@ -92,7 +92,8 @@ pub(super) async fn serve(connection: &Connection) {
         let is_idle = streams.count() == 0;
         let is_overdue = is_idle && control.deadline.is_over();
         if is_overdue && is_closing {
-            // The end of a response may still be on its way to a slow client.
+            // The end of a response may still be on its way to a slow client. Answers to PING are
+            // none: with them alone a client would keep its connection for as long as it likes.
             if !socket.take_progress() {
                 return Poll::Ready(None);
             }
@@ -101,6 +102,8 @@ pub(super) async fn serve(connection: &Connection) {
         let is_to_end = worker.is_draining() || (worker.ends_soon() && !is_of_the_last);
         if (is_overdue || is_to_end) && !is_closing {
             is_closing = true;
+            // What was taken so far is not taken from now on.
+            socket.take_progress();
             serving.as_mut().graceful_shutdown();
             if is_idle {
                 control.deadline.set(CLOSE_TIMEOUT);

@@ -18,6 +18,7 @@ mod accept;
 mod address;
 mod bind;
 mod connection;
+mod frames;
 mod handshake;
 mod http1;
 mod http2;

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::frames::Frames;
 use super::lines::LineGuard;
 use super::stream::ClientStream;
 use crate::gateway::{Control, Ending, HeadFault, HeadLimits, Phase};
@@ -60,7 +61,9 @@ struct Inner {
     owes_response: bool,
     /// The client takes nothing of the end of a response.
     is_blocked: bool,
-    /// Something has been written since this was last asked.
+    /// What is written over HTTP/2.
+    frames: Frames,
+    /// Something of a response has been written since this was last asked.
     has_progress: bool,
     /// The end of the connection is the end of a response, which has not come to it.
     is_response_until_close: bool,
@@ -75,7 +78,9 @@ struct Inner {
 pub(super) enum Mode {
     /// HTTP/1, with everything that the head of this file describes.
     Http1,
-    /// Bytes that are not looked at: HTTP/2, a tunnel, a connection that is closed.
+    /// Frames, of which it is seen whether they are of a response.
+    Http2,
+    /// Bytes that are not looked at: a tunnel, a connection that is closed.
     Raw,
 }
 
@@ -105,6 +110,7 @@ impl Socket {
             has_ended: false,
             owes_response: false,
             is_blocked: false,
+            frames: Frames::default(),
             has_progress: false,
             is_response_until_close: false,
             fault: None,
@@ -233,7 +239,7 @@ impl Socket {
         !self.0.borrow().owes_response
     }
 
-    /// Whether the client has taken anything since this was last asked.
+    /// Whether the client has taken anything of a response since this was last asked. Of HTTP/2.
     pub(super) fn take_progress(&self) -> bool {
         std::mem::take(&mut self.0.borrow_mut().has_progress)
     }
@@ -393,10 +399,20 @@ impl Inner {
     /// The client has taken a piece of what it is sent, or takes nothing at the moment. hyper may
     /// have the end of a response for longer than the exchange lasts: it is still being sent then,
     /// and the client has its time.
-    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
-        self.has_progress |= matches!(written, Poll::Ready(Ok(1..)));
-        if self.mode != Mode::Http1 {
-            return;
+    fn note_written<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        written: &Poll<io::Result<usize>>,
+    ) {
+        match self.mode {
+            Mode::Http1 => {}
+            Mode::Http2 => {
+                if let Poll::Ready(Ok(count)) = written {
+                    self.has_progress |= self.frames.note(pieces, *count);
+                }
+                return;
+            }
+            Mode::Raw => return,
         }
         match (written, self.control.phase()) {
             (Poll::Ready(Ok(1..)), Phase::Streaming) => self.control.note_progress(),

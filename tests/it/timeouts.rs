@@ -1,9 +1,10 @@
 //! Peers that stop: each is cut in its own time (RELIABILITY, section 2), and no other with it.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::support::h2::{Connection, Head, PREFACE, ping, setting, settings, window_update};
 use crate::support::{
     Act, Client, Fault, Gate, Plan, Reply, TIMEOUT, Upstream, Wire, World, eventually, lateness,
 };
@@ -96,6 +97,52 @@ fn an_idle_connection_is_closed() {
     let since = Instant::now();
     assert_eq!(client.ask("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
     ends_in_time(&mut client, since);
+}
+
+/// keyward answers each PING, and with its answers alone a client would keep its connection.
+#[test]
+fn over_http2_a_connection_that_only_sends_pings_is_closed() {
+    let upstream = Upstream::start();
+    let world = with_short_timeouts(&upstream);
+    std::thread::scope(|scope| {
+        for begin in [Vec::new(), Head::get("/public/x").whole(1)] {
+            let mut client = TcpStream::connect(world.address()).expect("a connection");
+            client.write_all(&[PREFACE, &settings(&[]), &begin].concat()).expect("sent");
+            client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+            scope.spawn(move || {
+                let (since, mut answers) = (Instant::now(), [0; 16 * 1024]);
+                while client.write_all(&ping(0, [7; 8])).is_ok() {
+                    assert!(!lateness::is_over(since, Duration::from_secs(12)), "it goes on");
+                    match client.read(&mut answers) {
+                        Ok(0) => return,
+                        // The next one a moment later.
+                        Ok(_) => std::thread::park_timeout(Duration::from_millis(200)),
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Err(_) => return,
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// What is still to be read of a response is no idleness, though the upstream is done with it.
+#[test]
+fn over_http2_a_client_that_reads_slowly_gets_all_of_a_response() {
+    let upstream = Upstream::start();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n{}", "x".repeat(8000));
+    upstream.answer("/public/slow", Reply::bytes(answer.as_bytes()));
+    let world = Plan::usual(&upstream).set("timeouts", "idle", "\"400ms\"").start();
+    let mut client = Connection::raw(world.address()).without_grants();
+    client.begin(&[(setting::INITIAL_WINDOW_SIZE, 800)]);
+    let id = client.request(&Head::get("/public/slow"));
+    for received in (800..=8000).step_by(800) {
+        assert!(client.read_until(|state| state.stream(id).body.len() == received));
+        // Longer than a connection has that takes nothing, altogether.
+        std::thread::park_timeout(Duration::from_millis(700));
+        client.send(window_update(id, 800));
+    }
+    assert!(client.read_until(|state| state.stream(id).is_ended), "{:?}", client.state);
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = Pin::new(&mut inner.stream).poll_write(cx, buf);
-        inner.note_written(&written);
+        inner.note_written([buf], &written);
         written
     }
 
@@ -45,7 +45,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let written = poll_write_gathered(&mut inner.stream, cx, bufs);
-        inner.note_written(&written);
+        inner.note_written(bufs.iter().map(|buf| &**buf), &written);
         written
     }
 
@@ -70,7 +70,7 @@ impl AsyncWrite for Socket {
         let inner = &mut *self.0.borrow_mut();
         match inner.mode {
             Mode::Http1 => Poll::Ready(Ok(())),
-            Mode::Raw => Pin::new(&mut inner.stream).poll_shutdown(cx),
+            Mode::Http2 | Mode::Raw => Pin::new(&mut inner.stream).poll_shutdown(cx),
         }
     }
 }
