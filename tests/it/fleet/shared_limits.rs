@@ -144,6 +144,22 @@ fn a_low_limit_is_exact_to_the_request_over_all_instances() {
     assert_eq!(allowed, 5);
 }
 
+/// As after a step of Redis' clock: what the counters say is an hour ahead of it.
+#[test]
+fn after_the_clock_of_redis_was_set_back_permits_come_back_as_before() {
+    let redis = RedisServer::start();
+    let fleet = fleet(&redis, "{ per = \"token\", rate = \"2/s\", burst = 2 }");
+    let token = fleet.mint(0, &fleet.root()).token;
+    let mut client = fleet.client(0);
+    let mut status = || client.ask(get_limited(&token).as_bytes()).expect("an answer").status;
+    assert!(eventually(|| status() == 429));
+    let step = "for _, key in ipairs(redis.call('KEYS', '*:l:*')) do \
+                redis.call('HINCRBY', key, 't', 3600000000) \
+                redis.call('PEXPIRE', key, 3600000) end return #redis.call('KEYS', '*:l:*')";
+    assert_eq!(redis.command(&["EVAL", step, "0"]).integer(), 1);
+    assert!(eventually(|| status() == 200), "nobody is served until the clock is there again");
+}
+
 #[test]
 fn the_limits_of_a_key_hold_over_all_instances() {
     let redis = RedisServer::start();

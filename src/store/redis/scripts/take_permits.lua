@@ -24,15 +24,18 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local all, forgiven, forgiven_to, is_changed = 0, 0, nil, false
 local kept = redis.call('HMGET', KEYS[1], 't', 'b', 'i', 'f', 'n')
 if kept[1] then
-  -- A clock that was set back gives nothing, and counts on from where it is.
-  all = math.max(tonumber(kept[2]) - math.max(now - tonumber(kept[1]), 0) * 1000, 0)
+  -- A clock that was set back gives nothing, and counts on from where it is: this is written down
+  -- though nothing is taken, or nothing would come back until the clock is at that moment again.
+  local at = tonumber(kept[1])
+  all = math.max(tonumber(kept[2]) - math.max(now - at, 0) * 1000, 0)
+  is_changed = now < at
   forgiven, forgiven_to = math.min(tonumber(kept[4] or 0), all), tonumber(kept[5] or BURST)
   -- Of another rate, as many are spent as were.
   local interval = tonumber(kept[3] or INTERVAL)
   if interval ~= INTERVAL then
     all = math.ceil(all / interval * INTERVAL)
     forgiven = math.floor(forgiven / interval * INTERVAL)
-    is_changed = all > 0
+    is_changed = is_changed or all > 0
   end
 end
 local spent = all - (forgiven_to == BURST and forgiven or 0)

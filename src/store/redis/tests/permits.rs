@@ -148,6 +148,15 @@ async fn a_clock_that_is_set_back_gives_nothing_and_counts_on() {
     let refused = world.take("a", one, 1).await;
     assert_eq!(refused.granted, 0);
     assert!(refused.next_after <= HOUR, "{refused:?}");
+    let now: i64 = world.command("HGET", &[&key, &"t"]).await;
+    assert!(now < at + 60_000_000, "{now} is still ahead");
+    // Half an hour later, and then a whole one.
+    let _: i64 = world.command("HINCRBY", &[&key, &"t", &-1_800_000_000_i64]).await;
+    let refused = world.take("a", one, 1).await;
+    assert_eq!(refused.granted, 0);
+    assert!(refused.next_after <= HOUR / 2, "{refused:?}");
+    let _: i64 = world.command("HINCRBY", &[&key, &"t", &-1_800_000_000_i64]).await;
+    assert_eq!(world.take("a", one, 1).await.granted, 1);
 }
 
 #[tokio::test]
