@@ -3,13 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::ResponseCode;
+use rustix::process::Signal;
 
 use crate::hand_over::fails;
 use crate::support::dns_server::{DnsServer, Says, addresses};
-use crate::support::{Act, Gate, Plan, Reply, Upstream, World, eventually};
+use crate::support::redis::free_port;
+use crate::support::{Act, Client, Gate, Plan, Reply, Upstream, World, eventually};
 
 /// Absolute, so that the search list of the machine plays no part.
 const NAME: &str = "app.keyward.test";
@@ -273,6 +275,30 @@ fn a_name_that_a_reload_brings_has_its_addresses_when_it_is_in_force() {
     world.reload();
     assert_eq!(get(&world), 200);
     assert_eq!(server.asked(NAME), 1);
+}
+
+/// A connection to it would wait for as long as the server of names does.
+#[test]
+fn a_listener_that_a_reload_brings_takes_no_connection_before_it_is_served() {
+    let [one] = upstreams(["127.0.0.2"]);
+    let server = DnsServer::start();
+    server.says(NAME, Says::Nothing);
+    let world = Plan::usual(&one).start();
+    let new = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let with_name = plan(server.address(), one.address().port(), &[("timeout", "\"10s\"")], "");
+    world.configure(&with_name.table("listener", &format!("address = \"{new}\"")));
+    world.signal(Signal::HUP);
+    assert!(eventually(|| server.asked(NAME) > 0), "the reload waits for an answer");
+    let mut client = None;
+    assert!(eventually(|| {
+        client = Client::try_connect(new);
+        client.is_some()
+    }));
+    let mut client = client.expect("a connection");
+    let since = Instant::now();
+    client.send("GET /public/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(client.response().expect("an answer").status, 502, "the name has no address");
+    assert!(since.elapsed() < Duration::from_secs(3), "served after {:?}", since.elapsed());
 }
 
 #[test]

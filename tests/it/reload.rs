@@ -1,7 +1,10 @@
 //! SIGHUP: everything anew, or, when the new configuration is bad, everything as it was (DESIGN,
 //! section 10).
 
+use std::path::Path;
+
 use crate::support::redis::RedisServer;
+use crate::support::tls::self_signed;
 use crate::support::{Client, Plan, TestUser, Upstream, eventually};
 
 const RELOADS: &str = "keyward_config_reloads_total";
@@ -197,6 +200,32 @@ fn a_reload_that_names_a_pipe_for_a_secret_is_refused_at_once() {
     ));
     let mut client = world.client();
     assert_eq!(status(&mut client, "/public/a"), 200);
+}
+
+/// A rotation renames the file and sends SIGHUP. It is no fault of the configuration's.
+#[test]
+fn a_rotated_access_log_is_left_alone_though_the_reload_is_refused() {
+    let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
+    let (log, pair) = (folder.path().join("access.log"), self_signed(folder.path(), "a.example"));
+    let plan = || Plan::usual(&upstream).set("log", "access", &format!("\"{}\"", log.display()));
+    let world = plan().start();
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let configuration = "[[listener]]\nunknown_key = 1\n";
+    let does_not_fit = format!("tls = {}", pair.line);
+    std::fs::write(folder.path().join("a.example.key"), "no key").expect("a file");
+    for (nth, broken) in [None, Some(plan().listener(&does_not_fit))].iter().enumerate() {
+        let (rotated, target) = (log.with_extension(nth.to_string()), format!("/public/{nth}"));
+        std::fs::rename(&log, &rotated).expect("rotated");
+        match broken {
+            None => world.configure_raw(configuration),
+            Some(plan) => world.configure(plan),
+        }
+        world.reload();
+        assert_eq!(world.metric(RELOADS, REFUSED), nth as f64 + 1.0);
+        assert_eq!(world.ask("GET", &target, "", "").status, 200);
+        assert!(eventually(|| lines(&log).contains(&target)), "{}", lines(&rotated));
+        assert!(!lines(&rotated).contains(&target));
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! SIGHUP: everything that can change while keyward runs changes at once, or nothing does.
 //!
+//! But for the access log, whose file is opened anew in any case: a rotation asks for no more, and
+//! what was rotated is deleted one day.
+//!
 //! Two steps: [`Process::ready`] does everything that can fail and puts nothing in force; `commit`
 //! puts everything in force and cannot fail.
 
+use std::io;
 use std::sync::Arc;
 
 use super::listening::{ReadyListener, listen};
@@ -13,13 +17,11 @@ use crate::app::keys::{MissingKeys, ReadKeys};
 use crate::app::service_manager;
 use crate::config::{self, Config, Faults};
 use crate::server::{Acceptor, ListenAddress, ListeningSocket};
-use crate::telemetry::access_log::ReopenedLog;
 
 /// A new configuration that can be put in force.
 struct Ready {
     config: Config,
     prepared: Prepared,
-    access_log: Option<ReopenedLog>,
     listeners: Vec<ReadyListener>,
 }
 
@@ -29,12 +31,10 @@ impl Process {
     /// Dropped while it waits for the addresses of new names, it has put nothing in force.
     pub(super) async fn reload(&mut self) {
         service_manager::reloading();
-        match self.ready() {
+        let access_log = self.shared.access_log.as_ref().map(|log| log.open_again());
+        match self.ready(access_log.unwrap_or(Ok(()))).await {
             Ok(ready) => {
                 if let Some(ready) = ready {
-                    // Names that are new have addresses when they are in force, if a server of
-                    // names answers.
-                    self.names.learn(&ready.config.dns, &ready.prepared.plan.names()).await;
                     self.commit(ready);
                 }
                 self.status.note_reload(true);
@@ -51,10 +51,10 @@ impl Process {
         }
     }
 
-    /// `None`: there is no file to read. What leaves a trace comes last, when nothing else can
-    /// fail: new keys, a new log file, and, last of all, sockets that are listened on, because a
-    /// connection to one of those would be cut off.
-    fn ready(&mut self) -> Result<Option<Ready>, Faults> {
+    /// `None`: there is no file to read. `access_log`: whether it could be opened anew. What leaves
+    /// a trace comes last, when nothing else can fail: new keys, and, last of all, sockets that are
+    /// listened on, because a connection to one of those would be cut off.
+    async fn ready(&mut self, access_log: io::Result<()>) -> Result<Option<Ready>, Faults> {
         let Some(path) = &self.path else { return Ok(None) };
         let config = config::load(path)?;
         self.retiring.retain(|_, acceptor| acceptor.is_listening());
@@ -66,18 +66,20 @@ impl Process {
             prepared = prepare(&config, Occasion::Reload(self.running()))?;
             prepared.check_complete(&config)?;
         }
-        let access_log = self.shared.access_log.as_ref().map(|log| log.open_again()).transpose();
-        let access_log = access_log.map_err(|fault| {
+        access_log.map_err(|fault| {
             config.places.one("log.access", assemble::access_log_fault(&config, &fault))
         })?;
+        // Names that are new have addresses when they are in force, if a server of names answers.
+        // Until then nothing is listened on that would not be served.
+        self.names.learn(&config.dns, &prepared.plan.names()).await;
         let listeners =
             listen(&config, std::mem::take(&mut prepared.listeners), &self.running().sockets())?;
-        Ok(Some(Ready { config, prepared, access_log, listeners }))
+        Ok(Some(Ready { config, prepared, listeners }))
     }
 
     /// Puts everything in force. It returns nothing because nothing in it can fail.
     fn commit(&mut self, ready: Ready) {
-        let Ready { config, prepared, access_log, listeners } = ready;
+        let Ready { config, prepared, listeners } = ready;
         if let Some(store) = prepared.store {
             store.commit();
         }
@@ -96,9 +98,6 @@ impl Process {
         self.administration.replace(&config);
         if let Some(log) = &self.log {
             log.set_level(config.log.level);
-        }
-        if let (Some(access_log), Some(reopened)) = (&self.shared.access_log, access_log) {
-            access_log.replace(reopened);
         }
         self.config = config;
         self.accept(listeners);
