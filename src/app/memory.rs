@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::Load;
+use crate::limits::{Load, freed};
 use crate::server::ConnectionLimit;
 use crate::settings::units::ByteSize;
 use crate::wire::limits::Limits;
@@ -58,7 +58,12 @@ impl MemoryBound {
             return;
         }
         // What cannot be read refuses nothing.
-        let taken = resident().unwrap_or_default();
+        let mut taken = resident().unwrap_or_default();
+        if is_too_much(taken, most, true) {
+            // Some of it may be free, and would stay so for as long as what is new is refused.
+            freed::hand_back();
+            taken = resident().unwrap_or_default();
+        }
         let is = is_too_much(taken, most, was);
         if is == was {
             return;

@@ -46,6 +46,7 @@ pub(crate) mod fuzzing;
 mod gate;
 mod head_fault;
 mod header_changes;
+mod heap;
 mod identity_headers;
 mod limit;
 mod limit_plan;

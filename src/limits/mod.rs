@@ -8,11 +8,12 @@
 //! no window at whose border twice as many would pass. What is counted together has one
 //! [`CounterKey`].
 //!
-//! What the process as a whole can bear is its [`Load`].
+//! What the process as a whole can bear is its [`Load`]; [`freed`] gives memory back to the system.
 
 mod allowance;
 mod allowances;
 mod concurrency;
+pub mod freed;
 mod gcra;
 mod key;
 mod load;

@@ -259,15 +259,22 @@ impl Drop for Count {
     }
 }
 
+/// How often a worker lets go of free memory while the process takes too much.
+const TIDY_HEAP_EVERY: Duration = Duration::from_millis(250);
+
 /// The worker's coarse clock.
 async fn tick(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tidied = Instant::now();
+    let (mut tidied, mut heap_tidied) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
         worker.deadlines.tick();
         worker.gateway.end_revoked();
+        if heap_tidied.elapsed() >= TIDY_HEAP_EVERY {
+            heap_tidied = Instant::now();
+            worker.gateway.tidy_heap();
+        }
         if tidied.elapsed() >= SWEEP_EVERY {
             tidied = Instant::now();
             worker.gateway.tidy();

@@ -1,11 +1,12 @@
 //! Overload: beyond `limits.requests` and `limits.memory` what is new is refused first, what is
 //! under way goes on, and no caller shuts the others out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::h2::{Connection, Head, State, code, flag, reset, setting, window_update};
 use crate::support::{
-    Act, Client, Gate, Ongoing, Plan, Reply, Response, TestUser, Upstream, World, eventually, open,
+    Act, Client, Gate, Ongoing, Plan, Reply, Response, TestUser, Upstream, World, eventually,
+    lateness, open,
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -235,6 +236,45 @@ fn beyond_the_memory_limit_what_is_new_is_refused_until_there_is_less() {
     let output = world.output();
     for words in ["takes more memory than limits.memory: new", "takes less memory again"] {
         assert_eq!(output.matches(words).count(), 1, "{words}");
+    }
+}
+
+/// The allocator keeps what is freed, and hands it back in passing: that must not take requests,
+/// which are refused.
+#[test]
+fn requests_are_served_again_soon_after_the_memory_is_free() {
+    let upstream = Upstream::start();
+    let large =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n{}", "x".repeat(4_000_000));
+    upstream.answer("/public/large", Reply::bytes(large.as_bytes()));
+    let plan = |memory: &str| Plan::usual(&upstream).set("limits", "memory", memory);
+    let world = plan("\"off\"").start();
+    assert_eq!(world.ask("GET", "/public/x", "", "").status, 200);
+    let taken = || world.metric("keyward_memory_bytes", "");
+    let exceeded = || world.metric("keyward_memory_exceeded", "") == 1.0;
+    let limit = (taken() / 1_048_576.0) as u64 + 40;
+    world.configure(&plan(&format!("\"{limit}MiB\"")));
+    world.reload();
+    assert!(!exceeded());
+
+    // Clients that do not read.
+    let mut clients = Vec::new();
+    let is_exceeded = eventually(|| {
+        let mut client = world.client();
+        client.send("GET /public/large HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        clients.push(client);
+        exceeded()
+    });
+    assert!(is_exceeded, "{} of {limit} MiB with {} clients", taken() / 1_048_576.0, clients.len());
+    assert_eq!(world.ready(), Some(200), "it is no reason to be left out");
+    drop(clients);
+    assert!(eventually(|| world.metric("keyward_client_connections", "") <= 1.0));
+    let since = Instant::now();
+    // Seldom, so that the requests themselves are no reason for the allocator.
+    while world.ask("GET", "/public/x", "", "").status != 200 {
+        let late = lateness::is_over(since, Duration::from_secs(2));
+        assert!(!late, "{} of {limit} MiB, and nothing is open", taken() / 1_048_576.0);
+        std::thread::park_timeout(Duration::from_millis(250));
     }
 }
 
