@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::files::Contents;
-use super::reload::{Made, Recipe, Reloadable};
+use super::reload::{Made, Part, Recipe, Reloadable, Renewal};
 use super::{CertificateFiles, OwnCertificate, TlsError, Trust, pem, provider, roots};
 
 /// How keyward connects over TLS. The server's certificate is always checked.
@@ -24,44 +24,74 @@ pub struct ClientSettings {
 }
 
 /// The client side of TLS: its configuration in force, and the files that it was made from.
-pub type Client = Reloadable<ClientSettings>;
+pub type Client = Reloadable<ClientRecipe>;
 
-impl Recipe for ClientSettings {
+/// How the configuration of a client is made.
+pub struct ClientRecipe {
+    trust: Trust,
+    roots: Part<Arc<RootCertStore>>,
+    identity: Option<Identity>,
+    alpn: Vec<&'static [u8]>,
+}
+
+struct Identity {
+    files: CertificateFiles,
+    part: Part<CertifiedKey>,
+}
+
+impl From<ClientSettings> for ClientRecipe {
+    fn from(settings: ClientSettings) -> Self {
+        let ClientSettings { trust, identity, alpn } = settings;
+        let roots = Part::new(match &trust {
+            Trust::System => Vec::new(),
+            Trust::File(path) => vec![path.clone()],
+        });
+        let identity = identity.map(|files| Identity { part: Part::new(files.paths()), files });
+        Self { trust, roots, identity, alpn }
+    }
+}
+
+impl Recipe for ClientRecipe {
     type Config = ClientConfig;
 
     fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
-        if let Trust::File(path) = &self.trust {
-            paths.push(path.clone());
-        }
-        if let Some(files) = &self.identity {
-            paths.extend([files.certificate.clone(), files.key.clone()]);
-        }
-        paths
+        let identity = self.identity.iter().flat_map(|identity| identity.part.files());
+        self.roots.files().iter().chain(identity).cloned().collect()
     }
 
-    fn make(&mut self, contents: &Contents) -> Result<Made<ClientConfig>, TlsError> {
-        let provider = provider();
-        let roots = match &self.trust {
-            Trust::System => roots::of_system()?,
-            Trust::File(path) => roots::of_file(path, contents)?,
-        };
-        let files = self.identity.as_ref();
-        let identity = files.map(|files| pem::identity(files, contents, &provider)).transpose()?;
-        let shown = files.zip(identity.as_ref());
+    fn renew(&mut self, contents: &Contents) -> Renewal {
+        let mut renewal = Renewal::default();
+        self.roots.renew(contents, &mut renewal, || {
+            Ok(Arc::new(match &self.trust {
+                Trust::System => roots::of_system()?,
+                Trust::File(path) => roots::of_file(path, contents)?,
+            }))
+        });
+        if let Some(Identity { files, part }) = &mut self.identity {
+            part.renew(contents, &mut renewal, || pem::identity(files, contents, &provider()));
+        }
+        renewal
+    }
+
+    fn make(&mut self) -> Result<Made<ClientConfig>, TlsError> {
+        let roots = self.roots.value().cloned();
+        let roots = roots.ok_or_else(|| TlsError::NoSystemRoots(String::new()))?;
+        let identity = self.identity.as_ref();
+        let shown = identity.and_then(|identity| identity.part.value().zip(Some(&identity.files)));
         let certificates = shown
-            .and_then(|(files, identity)| OwnCertificate::of(&files.certificate, &identity.cert))
+            .and_then(|(identity, files)| OwnCertificate::of(&files.certificate, &identity.cert))
             .into_iter()
             .collect();
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
         // Each configuration has its own store of sessions: none is resumed that another trust or
         // identity began.
-        let mut config = match identity {
+        let mut config = match shown {
             None => builder.with_no_client_auth(),
-            Some(identity) => {
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+            Some((identity, _)) => {
+                let identity = SingleCertAndKey::from(identity.clone());
+                builder.with_client_cert_resolver(Arc::new(identity))
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();

@@ -71,11 +71,12 @@ impl Contents {
         }
     }
 
-    /// Equal for equal contents and equal errors. SHA-256, since the contents include keys.
-    pub(super) fn digest(&self) -> Vec<u8> {
+    /// Equal for equal contents and equal errors of these files. SHA-256, since the contents include
+    /// keys.
+    pub(super) fn digest(&self, paths: &[PathBuf]) -> Vec<u8> {
         let mut context = Context::new(&SHA256);
-        for Content { bytes, .. } in &self.0 {
-            match bytes {
+        for content in paths.iter().filter_map(|path| self.find(path)) {
+            match &content.bytes {
                 Ok(content) => {
                     context.update(&content.len().to_be_bytes());
                     context.update(content);

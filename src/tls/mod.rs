@@ -12,6 +12,7 @@
 //! It does not connect, accept or choose addresses, and it knows nothing of HTTP or Redis: ALPN
 //! protocols and server names are given by the caller.
 
+mod by_name;
 mod client;
 mod files;
 mod peer;
@@ -30,7 +31,7 @@ use rustls::crypto::CryptoProvider;
 pub use client::{Client, ClientSettings};
 pub use peer::{PeerCertificate, PeerCertificateError};
 pub use pem::{OwnCertificate, faults_of_identity, not_valid_at};
-pub use reload::{RefreshOutcome, Watched};
+pub use reload::{Refreshed, Watched};
 pub use roots::{Trust, check_roots};
 pub use server::{ClientAuth, ClientAuthMode, Server, ServerSettings};
 pub use watch::{LOOK_EVERY, Watcher};
@@ -43,6 +44,12 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The private key, not encrypted: PKCS#8, PKCS#1 or SEC 1.
     pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.certificate.clone(), self.key.clone()]
+    }
 }
 
 /// Files that cannot be used for TLS: the operator's to mend. The message names the file, and

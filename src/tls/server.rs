@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, ServerName};
-use webpki::EndEntityCert;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls_pki_types::CertificateDer;
 
+use super::by_name::{ByName, ServerIdentity};
 use super::files::Contents;
-use super::reload::{Made, Recipe, Reloadable};
-use super::{CertificateFiles, OwnCertificate, TlsError, pem, provider, roots};
+use super::reload::{Made, Part, Recipe, Reloadable, Renewal};
+use super::{CertificateFiles, TlsError, pem, provider, roots};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// At least one. The first that is for the name that the client asks for (SNI, RFC 6066,
-    /// section 3) is used; the first of all for every other client.
+    /// At least one. Of those for the name that the client asks for (SNI, RFC 6066, section 3), the
+    /// first that it can use is shown; the first of all to every other client. So a name may have
+    /// certificates of several kinds of keys.
     pub certificates: Vec<CertificateFiles>,
     /// Whether clients are asked for a certificate; none: they are not.
     pub client_auth: Option<ClientAuth>,
@@ -58,14 +57,48 @@ pub type Server = Reloadable<ServerRecipe>;
 
 /// How the configuration of a server is made.
 pub struct ServerRecipe {
-    settings: ServerSettings,
+    identities: Vec<(CertificateFiles, Part<Arc<ServerIdentity>>)>,
+    clients: Option<(ClientAuth, Part<Clients>)>,
+    alpn: Vec<&'static [u8]>,
     /// None: before the first configuration.
     sessions: Option<Sessions>,
 }
 
 impl From<ServerSettings> for ServerRecipe {
     fn from(settings: ServerSettings) -> Self {
-        Self { settings, sessions: None }
+        let ServerSettings { certificates, client_auth, alpn } = settings;
+        let clients = client_auth.map(|clients| {
+            let part = Part::new(vec![clients.ca_file.clone()]);
+            (clients, part)
+        });
+        let identities = certificates.into_iter().map(|files| {
+            let part = Part::new(files.paths());
+            (files, part)
+        });
+        Self { identities: identities.collect(), clients, alpn, sessions: None }
+    }
+}
+
+/// What is made of the authorities of clients.
+struct Clients {
+    authorities: Vec<CertificateDer<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Clients {
+    fn of(settings: &ClientAuth, contents: &Contents) -> Result<Self, TlsError> {
+        let ClientAuth { ca_file, mode } = settings;
+        let authorities = pem::certificates(ca_file, contents)?;
+        let roots = roots::store(ca_file, authorities.clone())?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let verifier = match mode {
+            ClientAuthMode::Optional => verifier.allow_unauthenticated(),
+            ClientAuthMode::Required => verifier,
+        };
+        let verifier = verifier.build().map_err(|fault| {
+            TlsError::unusable(ca_file, format!("cannot be used for clients: {fault}"))
+        })?;
+        Ok(Self { authorities, verifier })
     }
 }
 
@@ -79,52 +112,46 @@ impl Recipe for ServerRecipe {
     type Config = ServerConfig;
 
     fn paths(&self) -> Vec<PathBuf> {
-        let pairs = self.settings.certificates.iter();
-        let mut paths: Vec<_> =
-            pairs.flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]).collect();
-        paths.extend(self.settings.client_auth.iter().map(|clients| clients.ca_file.clone()));
-        paths
+        let pairs = self.identities.iter().flat_map(|(_, pair)| pair.files());
+        let clients = self.clients.iter().flat_map(|(_, clients)| clients.files());
+        pairs.chain(clients).cloned().collect()
     }
 
-    fn make(&mut self, contents: &Contents) -> Result<Made<ServerConfig>, TlsError> {
-        let provider = provider();
-        let identities = self
-            .settings
-            .certificates
-            .iter()
-            .map(|files| pem::identity(files, contents, &provider).map(Arc::new))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn renew(&mut self, contents: &Contents) -> Renewal {
+        let (mut renewal, provider) = (Renewal::default(), provider());
+        for (files, pair) in &mut self.identities {
+            pair.renew(contents, &mut renewal, || {
+                let identity = pem::identity(files, contents, &provider)?;
+                Ok(Arc::new(ServerIdentity::of(identity, &files.certificate)))
+            });
+        }
+        if let Some((settings, clients)) = &mut self.clients {
+            clients.renew(contents, &mut renewal, || Clients::of(settings, contents));
+        }
+        renewal
+    }
+
+    fn make(&mut self) -> Result<Made<ServerConfig>, TlsError> {
+        let identities: Vec<_> =
+            self.identities.iter().filter_map(|(_, pair)| pair.value().cloned()).collect();
         if identities.is_empty() {
             return Err(TlsError::NoCertificate);
         }
-        let shown = self.settings.certificates.iter().zip(&identities);
-        let certificates = shown
-            .filter_map(|(files, identity)| OwnCertificate::of(&files.certificate, &identity.cert))
-            .collect();
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let certificates =
+            identities.iter().filter_map(|identity| identity.certificate.clone()).collect();
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
-        let (builder, client_authorities) = match &self.settings.client_auth {
-            None => (builder.with_no_client_auth(), Vec::new()),
-            Some(ClientAuth { ca_file, mode }) => {
-                let certificates = pem::certificates(ca_file, contents)?;
-                let roots = roots::store(ca_file, certificates.clone())?;
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = match mode {
-                    ClientAuthMode::Optional => verifier.allow_unauthenticated(),
-                    ClientAuthMode::Required => verifier,
-                };
-                let verifier = verifier.build().map_err(|fault| {
-                    TlsError::unusable(ca_file, format!("cannot be used for clients: {fault}"))
-                })?;
-                (builder.with_client_cert_verifier(verifier), certificates)
-            }
+        let clients = self.clients.as_ref().and_then(|(_, clients)| clients.value());
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.verifier)),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(ByName(identities)));
-        config.alpn_protocols =
-            self.settings.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::new(identities)));
+        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Last: a configuration that is refused changes no keys.
+        let client_authorities =
+            clients.map(|clients| clients.authorities.clone()).unwrap_or_default();
         let sessions = match self.sessions.take() {
             Some(old) if old.client_authorities == client_authorities => old,
             _ => Sessions { client_authorities, ticketer: Ticketer::new()? },
@@ -132,25 +159,4 @@ impl Recipe for ServerRecipe {
         config.ticketer = Arc::clone(&self.sessions.insert(sessions).ticketer);
         Ok(Made { config, certificates })
     }
-}
-
-/// Chooses a certificate by the name that the client asks for.
-#[derive(Debug)]
-struct ByName(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let first = self.0.first()?;
-        let asked = hello.server_name().filter(|_| self.0.len() > 1);
-        let asked = asked.and_then(|name| ServerName::try_from(name.trim_end_matches('.')).ok());
-        let found = asked.and_then(|asked| self.0.iter().find(|identity| is_for(identity, &asked)));
-        Some(Arc::clone(found.unwrap_or(first)))
-    }
-}
-
-/// Whether a client would take a certificate for one of this name, wildcards included (RFC 9525,
-/// section 6.3).
-fn is_for(identity: &CertifiedKey, name: &ServerName<'_>) -> bool {
-    let leaf = identity.end_entity_cert().ok().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
-    leaf.is_some_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok())
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use super::OwnCertificate;
-use super::reload::{RefreshOutcome, Watched};
+use super::reload::Watched;
 
 /// How often the files are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -56,27 +56,25 @@ impl Watcher {
         self.0.reloaded_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at all files once. Blocks on the file system. Each change is logged and counted once.
+    /// Looks at all files once. Blocks on the file system. Each change is logged and counted once,
+    /// and each part of a change that cannot be used.
     pub fn refresh(&self, now: SystemTime) {
         for watched in self.watched() {
-            match watched.refresh(now) {
-                RefreshOutcome::Unchanged => {}
-                RefreshOutcome::Reloaded => {
-                    self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
-                    *self.reloaded() = Some(now);
-                    tracing::info!(files = ?watched.paths(), "the files of TLS have changed and \
-                     are in force");
-                }
-                RefreshOutcome::Failed(fault) => {
-                    self.0.reloads_failed.fetch_add(1, Ordering::Relaxed);
-                    let file = fault.path().unwrap_or_else(|| std::path::Path::new(""));
-                    tracing::error!(
-                        file = ?file,
-                        %fault,
-                        "the files of TLS have changed and cannot be used; those from before stay \
-                         in force"
-                    );
-                }
+            let refreshed = watched.refresh(now);
+            if refreshed.is_reloaded {
+                self.0.reloads_done.fetch_add(1, Ordering::Relaxed);
+                *self.reloaded() = Some(now);
+                tracing::info!(files = ?watched.paths(), "the files of TLS have changed and are in \
+                 force");
+            }
+            for fault in refreshed.faults {
+                self.0.reloads_failed.fetch_add(1, Ordering::Relaxed);
+                let file = fault.path().unwrap_or_else(|| std::path::Path::new(""));
+                tracing::error!(
+                    file = ?file,
+                    %fault,
+                    "files of TLS have changed and cannot be used; those from before stay in force"
+                );
             }
         }
     }

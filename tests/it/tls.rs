@@ -134,6 +134,26 @@ fn a_certificate_renewed_by_a_swapped_link_is_shown_and_open_connections_go_on()
     assert!(shows_new());
 }
 
+/// One team's mistake is not another one's expired certificate.
+#[test]
+fn a_pair_that_cannot_be_used_keeps_no_other_certificate_from_being_renewed() {
+    let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));
+    let (a, b) = (self_signed(folder.path(), "a.example"), self_signed(folder.path(), "b.example"));
+    let world = world(&upstream, &format!("[{}, {}]", a.line, b.line));
+    assert!(ask(world.address(), "b.example", &[&b], REQUEST).is_ok());
+    std::fs::write(folder.path().join("a.example.key"), "no key").expect("a file");
+    let reports = || world.output().matches("holds no private key in PEM form").count();
+    assert!(eventually(|| reports() == 1));
+    let renewed = self_signed(folder.path(), "b.example");
+    let shows = |name, one| ask(world.address(), name, &[one], REQUEST).is_ok();
+    assert!(eventually(|| shows("b.example", &renewed)), "{}", world.output());
+    assert!(shows("a.example", &a), "as it was last good");
+    assert_eq!(reports(), 1, "{}", world.output());
+    // A mended pair is in force, too.
+    let mended = self_signed(folder.path(), "a.example");
+    assert!(eventually(|| shows("a.example", &mended)), "{}", world.output());
+}
+
 #[test]
 fn a_client_without_a_certificate_is_refused_where_one_is_required() {
     let (upstream, folder) = (Upstream::start(), tempfile::tempdir().expect("a folder"));

@@ -35,9 +35,11 @@ settings! {
         /// group is keyward's.
         pub(crate) mode: u32 = MODE.or(0o660),
         /// The certificates; without them the listener speaks plain HTTP. Of several in an array,
-        /// the name that the client asks for chooses. The files are looked at once a second and put
-        /// in force when they have changed, without a reload and without closing a connection;
-        /// files that cannot be used are reported in the log, and those from before stay in force.
+        /// the name that the client asks for chooses; of several for one name, the first that is
+        /// valid and whose kind of key the client can use. The files are looked at once a second
+        /// and put in force when they have changed, without a reload and without closing a
+        /// connection. A pair that cannot be used is reported in the log and stays in force as it
+        /// was; the others are renewed.
         pub(crate) tls: Vec<Row<CertificateKeys>> = one_or_tables(CERTIFICATES),
         /// Whether clients are asked for a certificate; needs `tls`. Upstreams are told subject and
         /// names of the certificate: see `[identity_headers]`.

@@ -37,11 +37,28 @@ async fn a_changed_trust_counts_from_the_next_handshake_on_for_sessions_too() {
         Server::load(plain(folder.write_pair("a", &authority.issue(&["a.example"])))).unwrap();
     let client = Client::load(trusting(&folder.write("ca.pem", &authority.pem))).expect("a client");
     assert!(!meet(&server, &client.config(), "a.example").await.unwrap().is_resumed);
-    assert!(matches!(client.refresh(later()), RefreshOutcome::Unchanged));
+    assert!(!client.refresh(later()).is_reloaded);
     assert!(meet(&server, &client.config(), "a.example").await.unwrap().is_resumed);
     folder.write("ca.pem", &other.pem);
-    assert!(matches!(client.refresh(later()), RefreshOutcome::Reloaded));
+    assert!(client.refresh(later()).is_reloaded);
     assert!(meet(&server, &client.config(), "a.example").await.is_err());
+}
+
+#[tokio::test]
+async fn a_broken_certificate_of_its_own_keeps_no_change_of_trust_from_counting() {
+    let (folder, authority, other) =
+        (Folder::new(), Authority::new("authority"), Authority::new("other"));
+    let files = folder.write_pair("a", &authority.issue(&["a.example"]));
+    let server = Server::load(plain(files)).expect("a server");
+    let identity = Some(folder.write_pair("client", &authority.issue(&["client.example"])));
+    let trusting = trusting(&folder.write("ca.pem", &other.pem));
+    let client = Client::load(ClientSettings { identity, ..trusting }).expect("a client");
+    assert!(meet(&server, &client.config(), "a.example").await.is_err());
+    folder.write("client.key", "no key");
+    folder.write("ca.pem", &authority.pem);
+    let refreshed = client.refresh(later());
+    assert_eq!((refreshed.is_reloaded, refreshed.faults.len()), (true, 1));
+    assert!(meet(&server, &client.config(), "a.example").await.is_ok());
 }
 
 #[test]

@@ -43,15 +43,22 @@ impl Authority {
     }
 
     fn issue(&self, names: &[&str]) -> Issued {
-        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-        self.sign(&CertificateParams::new(names).expect("parameters"))
+        self.sign(&parameters(names))
     }
 
     fn sign(&self, parameters: &CertificateParams) -> Issued {
-        let key = KeyPair::generate().expect("a key");
-        let made = parameters.signed_by(&key, &self.issuer).expect("a certificate");
+        self.sign_for(parameters, &KeyPair::generate().expect("a key"))
+    }
+
+    fn sign_for(&self, parameters: &CertificateParams, key: &KeyPair) -> Issued {
+        let made = parameters.signed_by(key, &self.issuer).expect("a certificate");
         Issued { der: made.der().clone(), pem: made.pem(), key: key.serialize_pem() }
     }
+}
+
+fn parameters(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    CertificateParams::new(names).expect("parameters")
 }
 
 /// A folder with the files of a test.
