@@ -20,7 +20,11 @@ function one(request, name) {
     // Of two values, none is guessed to be right: 500.
     throw new Error(`${name} is not as keyward sends it`);
   }
-  return values.length ? decodeURIComponent(values[0]) : undefined; // or throws
+  try {
+    return decodeURIComponent(values[0] ?? "") || undefined; // an empty one is none
+  } catch {
+    throw new Error(`${name} is not as keyward sends it`);
+  }
 }
 
 app.use((request, response, next) => {
@@ -34,8 +38,9 @@ app.use((request, response, next) => {
 });
 
 function needCaller(request, response, next) {
-  if (request.caller.Subject) return next();
-  response.status(401).send("this needs a caller\n"); // keyward is told that this route is public
+  if (request.caller.Subject !== undefined) return next();
+  // keyward has a public route that leads here.
+  response.status(401).set("WWW-Authenticate", "Bearer").send("this needs a caller\n");
 }
 
 function describe(request, response) {

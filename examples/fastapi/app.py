@@ -5,6 +5,7 @@ the same machine or in the same pod. Elsewhere a network policy or a firewall mu
 README.md, "Let nothing come past keyward".
 """
 
+import logging
 import os
 import re
 from typing import Annotated
@@ -17,6 +18,7 @@ from fastapi.responses import PlainTextResponse
 # What keyward writes: visible ASCII, with the space, % and all else as %XX of their UTF-8. No byte
 # is above 127, so it is no matter that Starlette reads header fields as Latin-1.
 WRITTEN = re.compile(r"([!-$&-~]|%[0-9A-Fa-f]{2})*")
+log = logging.getLogger(__name__)
 app = FastAPI(default_response_class=PlainTextResponse)
 
 
@@ -26,39 +28,44 @@ def one(request, name):
     try:
         if len(values) > 1 or not all(map(WRITTEN.fullmatch, values)):
             raise ValueError  # of two values, none is guessed to be right
-        return unquote(values[0], errors="strict") if values else None  # unquote_plus changes "+"
+        # An empty one is none. unquote_plus changes "+".
+        return (unquote(values[0], errors="strict") if values else None) or None
     except ValueError:
         raise HTTPException(500, f"{name} is not as keyward sends it") from None
 
 
-async def identity(request: Request):
+async def identify(request: Request):
     names = ("Subject", "Username", "Organization", "Role")
-    said = {name: one(request, f"X-Keyward-{name}") for name in names}
-    # The id leads to keyward's access log. !a escapes what a subject may hold.
-    print(f"request_id={one(request, 'X-Request-Id')} subject={said['Subject']!a}", flush=True)
-    return said
+    identity = {name: one(request, f"X-Keyward-{name}") for name in names}
+    # The id leads to keyward's access log. %a escapes what a subject may hold.
+    log.info("request_id=%s subject=%a", one(request, "X-Request-Id"), identity["Subject"])
+    return identity
 
 
-Identity = Annotated[dict, Depends(identity)]
+Identity = Annotated[dict, Depends(identify)]
 
 
-async def caller(said: Identity):
-    if not said["Subject"]:  # keyward has a public route that leads here
-        raise HTTPException(401, "this needs a caller")
-    return said
+async def need_caller(identity: Identity):
+    if identity["Subject"] is None:  # keyward has a public route that leads here
+        raise HTTPException(401, "this needs a caller", {"WWW-Authenticate": "Bearer"})
+    return identity
 
 
-Caller = Annotated[dict, Depends(caller)]
+Caller = Annotated[dict, Depends(need_caller)]
+
+
+def described(identity):
+    return "".join(f"{name}: {value}\n" for name, value in identity.items() if value is not None)
 
 
 @app.get("/whoami")
 async def whoami(caller: Caller):
-    return "".join(f"{name}: {value}\n" for name, value in caller.items() if value is not None)
+    return described(caller)
 
 
 @app.get("/public/whoami")
-async def public_whoami(said: Identity):
-    return await whoami(said) or "nobody\n"
+async def public_whoami(identity: Identity):
+    return described(identity) or "nobody\n"
 
 
 @app.get("/admin/report")
@@ -74,4 +81,5 @@ async def note(request: Request, caller: Caller):
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "3000")))

@@ -10,6 +10,7 @@ import jakarta.servlet.http.*;
 import java.io.IOException;
 import java.net.URLDecoder;
 import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.util.*;
 import org.apache.catalina.core.StandardContext;
@@ -26,10 +27,15 @@ class App extends HttpServlet {
         var values = Collections.list(in.getHeaders(name)); // getHeader takes the first of two
         if (values.size() > 1 || !values.stream().allMatch(value -> value.matches(WRITTEN)))
             throw new IOException(name + " is not as keyward sends it");
-        if (values.isEmpty()) return null;
+        if (values.isEmpty() || values.get(0).isEmpty()) return null;
         // URLDecoder makes "+" a space, and U+FFFD of what is no UTF-8, where this decoder throws.
         var bytes = URLDecoder.decode(values.get(0).replace("+", "%2B"), ISO_8859_1);
-        return UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes.getBytes(ISO_8859_1))).toString();
+        try {
+            var decoder = UTF_8.newDecoder();
+            return decoder.decode(ByteBuffer.wrap(bytes.getBytes(ISO_8859_1))).toString();
+        } catch (CharacterCodingException fault) {
+            throw new IOException(name + " is not as keyward sends it", fault);
+        }
     }
 
     // Instead of doGet and doPost. Where there are many servlets, a Filter can read the headers.
@@ -69,6 +75,7 @@ class App extends HttpServlet {
     static void answer(HttpServletResponse out, int status, String text) throws IOException {
         out.setContentType("text/plain; charset=utf-8");
         out.setStatus(status);
+        if (status == 401) out.setHeader("WWW-Authenticate", "Bearer");
         out.getWriter().print(text);
     }
 

@@ -15,6 +15,9 @@ header('Content-Type: text/plain; charset=utf-8');
 function refuse(int $status, string $text): never
 {
     http_response_code($status);
+    if ($status === 401) {
+        header('WWW-Authenticate: Bearer');
+    }
     exit("$text\n");
 }
 
@@ -27,13 +30,14 @@ function one(string $name): ?string
     if ($value !== null && (!preg_match(WRITTEN, $value) || !preg_match('//u', $decoded))) {
         refuse(500, "$name is not as keyward sends it"); // of two, none is guessed to be right
     }
-    return $decoded;
+    return $decoded === '' ? null : $decoded; // an empty one is none; "0" is not empty
 }
 
 function caller(): array
 {
     global $caller;
-    return $caller['Subject'] ? $caller : refuse(401, 'this needs a caller');
+    // "0" is a subject, and false to PHP.
+    return $caller['Subject'] !== null ? $caller : refuse(401, 'this needs a caller');
 }
 
 foreach (['Subject', 'Username', 'Organization', 'Role'] as $name) {

@@ -49,6 +49,20 @@ DETOURS = (
     "/%61dmin/report",
     "/admin%2Freport",
 )
+# Fields that make /admin/report of another path, to servers that heed them.
+ELSEWHERE = (
+    ("/public/admin/report", "SCRIPT_NAME", "/public"),
+    ("/public/admin/report", "Script-Name", "/public"),
+    ("/public/admin/report", "X-Script-Name", "/public"),
+    ("/public/admin/report", "X_Script_Name", "/public"),
+    ("/public/whoami", "PATH_INFO", "/admin/report"),
+    ("/public/whoami", "Path-Info", "/admin/report"),
+    ("/public/whoami", "X-Original-URL", "/admin/report"),
+    ("/public/whoami", "X-Rewrite-URL", "/admin/report"),
+    ("/public/whoami", "X-Forwarded-Prefix", "/public"),
+)
+# What names the caller to other programs, and may to an app or to what is in front of it.
+OTHERS = ("Remote-User", "REMOTE_USER", "X-Remote-User", "X-Auth-Request-User")
 # Every way to write a name, by what could be read as it.
 SPELLINGS = (
     "X-Keyward-{}",
@@ -147,6 +161,8 @@ class Checks:
         # A proxy that removes what Connection names may remove its own.
         own = ", ".join(f"x-keyward-{name.lower()}" for name in NAMES)
         sets.append([("Connection", own), ("X-Keyward-Subject", "admin")])
+        sets.append([(name, "admin") for name in OTHERS])
+        sets += [[(name, value)] for _, name, value in ELSEWHERE if value == "/public"]
         ids = [(name, "forged") for name in ("X-Request-Id", "X_Request_Id")]
         sets.append([("Connection", "close"), *ids])
 
@@ -185,8 +201,18 @@ class Checks:
             for path in DETOURS:
                 said = [app.ask(path), app.ask(path, ALICE), app.ask_directly(path, *role)]
                 for answer in said:
-                    is_so = answer.status >= 400 and "a report" not in answer.text
+                    # Go leads to a path of one reading.
+                    is_so = answer.status >= 300 and "a report" not in answer.text
                     assert is_so, f"{app.name}: {answer.status} {answer.text!r} for {path}"
+            for path, *field in ELSEWHERE:
+                field = tuple(field)
+                said = [app.ask(path, None, [field]), app.ask(path, ALICE, [field])]
+                # Asked directly, too, the app takes no path from a header.
+                said.append(app.ask_directly(path, field, ("X-Keyward-Subject", "u-2"), *role))
+                for answer in said:
+                    # What asks for the role has been led to the report.
+                    is_so = "a report" not in answer.text and "the role" not in answer.text
+                    assert is_so, f"{app.name}: {answer.status} {answer.text!r} for {field}"
             if app.name == "java":
                 # Its container makes another path of it, and that page asks who calls.
                 caller = [("X-Keyward-Subject", "u-2"), *role]
@@ -242,8 +268,9 @@ class Checks:
         good = [(f"X-Keyward-{name}", word) for name, word in zip(NAMES, ALICE)]
         faults = [[*good, field] for field in good]
         faults += [[*good, (name, "other")] for name, _ in good]
+        faults += [[*good, (name, "")] for name, _ in good]
         faults.append([("X-Keyward-Subject", "u-1"), ("x-keyward-subject", "u-2")])
-        faults.append([("X-Request-Id", "1"), ("X-Request-Id", "2"), *good])
+        faults.append([*good, ("X-Request-Id", "1"), ("X-Request-Id", "2")])
         # A byte of Latin-1, UTF-8 as it is, half an escape, none, what is no UTF-8, a space.
         words = ("Zo\xeb".encode("latin-1"), "Zoë".encode(), "a%4", "a%zz", "a%E9", "%C0%AF", "a b")
         faults += [[*good[:1], ("X-Keyward-Username", word)] for word in words]
@@ -253,13 +280,27 @@ class Checks:
             for fields in faults:
                 for path in ("/whoami", "/public/whoami", "/admin/report"):
                     answer = app.ask_directly(path, *fields)
-                    is_so = answer.status == 500 and "u-1" not in answer.text
+                    wanted = f"{fields[-1][0]} is not as keyward sends it".lower()
+                    is_so = answer.status == 500 and wanted in answer.text.lower()
                     assert is_so, f"{app.name}: {answer.status} {answer.text} for {fields}"
             assert "Traceback" not in app.app.said(), app.app.said()[-2000:]
             # What says a role, and not who has it.
-            app.assert_is(app.ask_directly("/whoami", *good[1:]), 401)
-            app.assert_is(app.ask_directly("/admin/report", ("X-Keyward-Role", "admin")), 401)
-            app.assert_is(app.ask_directly("/whoami"), 401)
+            nobody = [("X-Keyward-Subject", "")]
+            for path, fields in (
+                ("/whoami", good[1:]),
+                ("/admin/report", [("X-Keyward-Role", "admin")]),
+                ("/admin/report", [*nobody, ("X-Keyward-Role", "admin")]),
+                ("/whoami", []),
+                ("/whoami", nobody),
+            ):
+                answer = app.ask_directly(path, *fields)
+                app.assert_is(answer, 401)
+                # RFC 9110, section 15.5.2.
+                assert answer.headers["WWW-Authenticate"] == "Bearer", f"{app.name}: no challenge"
+            # An empty field is none.
+            app.assert_is(app.ask_directly("/public/whoami", *nobody), 200, "nobody\n")
+            some = [*good[:1], ("X-Keyward-Username", ""), ("X-Keyward-Role", "0")]
+            app.assert_is(app.ask_directly("/whoami", *some), 200, "Subject: u-1\nRole: 0\n")
             if app.name == "php":
                 # Why keyward removes each spelling: it is the same name to some.
                 folded = app.ask_directly("/whoami", ("x_keyward_subject", "u-1"))

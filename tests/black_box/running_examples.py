@@ -39,6 +39,8 @@ PEOPLE = (
     ("u-2", "Zoë", "Café Ω", "admin"),
     ('auth0|3+4 %41 <"\\', "李+1", "a&b", "rôle"),
     ("\N{GRINNING FACE}", "Ζωή", "acme", "admin "),
+    # False in some languages.
+    ("0", "0", "0", "0"),
 )
 COMMA = ("cn=a,dc=b", "a, b", "acme", "user")
 NAMES = ("Subject", "Username", "Organization", "Role")

@@ -21,7 +21,9 @@ from namespaces import CannotBeMade
 from pod import APP, CARELESS, FRONT, FRONT6, KEYWARD, OWN, POD, SHARED, STRANGER, Pod
 from running_servers import folder, run, until
 
-RULES = pathlib.Path(__file__).parents[2] / "deploy/sidecar/keyward.nft"
+SOURCE = pathlib.Path(__file__).parents[2]
+RULES = SOURCE / "deploy/sidecar/keyward.nft"
+OF_THE_APP = SOURCE / "examples/app.nft"
 WITHOUT_RULES = "delete table inet keyward_sidecar"
 
 FORGED = [
@@ -211,6 +213,37 @@ class Checks:
                     accepted.sendall(b"an answer")
                     assert called.recv(100) == b"an answer"
 
+    def on_another_machine(self):
+        """With the rules of examples/app.nft an app that listens on all addresses takes connections
+        from keyward's address alone, and from its own machine; a machine needs no rules before.
+        """
+        pod, there = self.pod, (POD[0], CARELESS)
+        for rules, opened in (
+            # As it stands, keyward is elsewhere.
+            ({}, ()),
+            ({"10.0.0.5": "192.0.2.2"}, ("client",)),
+            ({"10.0.0.5": "198.51.100.2"}, ("intruder",)),
+        ):
+            text = OF_THE_APP.read_text().replace("app_port = 3000", f"app_port = {CARELESS}")
+            for shown, meant in rules.items():
+                text = text.replace(shown, meant)
+            file = pod.room / "app.nft"
+            file.write_text(text)
+            pod.pod.run("nft", "-f", file)
+            pod.pod.run("nft", "-f", file)
+            try:
+                for other, address, address6 in (
+                    (pod.client, POD[0], POD[2]), (pod.intruder, POD[1], POD[3]),
+                ):  # fmt: skip
+                    found = other.outcomes([(address, CARELESS), (address6, CARELESS)])
+                    wanted = "open" if other.name in opened else "silent"
+                    assert list(found.values()) == [wanted, "silent"], (other.name, found)
+                assert set(pod.pod.outcomes([there]).values()) == {"open"}
+                # What is not the app's is as before.
+                self.serves()
+            finally:
+                pod.pod.run("nft", "delete table inet keyward_app")
+
     def killed(self):
         """While keyward is dead, nothing is open but an app that listens everywhere, and with the
         rules nothing at all; it serves again when it is started again.
@@ -286,6 +319,7 @@ def main():
                 checks.martians,
                 checks.unix_sockets,
                 checks.careless,
+                checks.on_another_machine,
                 checks.killed,
                 checks.frozen,
             ],

@@ -7,11 +7,21 @@
 use std::collections::HashMap;
 
 use axum::extract::FromRequestParts;
-use axum::http::{StatusCode, request::Parts};
+use axum::http::{StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use percent_encoding::percent_decode_str;
 
-type Refusal = (StatusCode, String);
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        if self.0 == StatusCode::UNAUTHORIZED {
+            return (self.0, [(header::WWW_AUTHENTICATE, "Bearer")], self.1).into_response();
+        }
+        (self.0, self.1).into_response()
+    }
+}
 
 /// What keyward writes: visible ASCII, with the space, % and all else as %XX of their UTF-8.
 fn is_written(text: &str) -> bool {
@@ -25,10 +35,12 @@ fn one(parts: &Parts, name: &str) -> Result<Option<String>, Refusal> {
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| is_written(text));
     match (text.map(|text| percent_decode_str(text).decode_utf8()), values.next()) {
-        (Some(Ok(decoded)), None) => Ok(Some(decoded.into_owned())),
+        // An empty one is none.
+        (Some(Ok(decoded)), None) => Ok(Some(decoded.into_owned()).filter(|it| !it.is_empty())),
         // Of two values, none is guessed to be right.
         _ => {
-            Err((StatusCode::INTERNAL_SERVER_ERROR, format!("{name} is not as keyward sends it\n")))
+            let fault = format!("{name} is not as keyward sends it\n");
+            Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, fault))
         }
     }
 }
@@ -56,7 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Identity {
 impl Identity {
     /// The subject; refused if there is none, as keyward has a public route that leads here.
     fn subject(&self) -> Result<&str, Refusal> {
-        let refusal = || (StatusCode::UNAUTHORIZED, "this needs a caller\n".into());
+        let refusal = || Refusal(StatusCode::UNAUTHORIZED, "this needs a caller\n".into());
         self.0.get("Subject").map(String::as_str).ok_or_else(refusal)
     }
 
@@ -77,7 +89,7 @@ async fn public_whoami(caller: Identity) -> String {
 async fn report(caller: Identity) -> Result<String, Refusal> {
     let subject = caller.subject()?;
     if caller.0.get("Role").is_none_or(|role| role != "admin") {
-        return Err((StatusCode::FORBIDDEN, "this needs the role admin\n".into()));
+        return Err(Refusal(StatusCode::FORBIDDEN, "this needs the role admin\n".into()));
     }
     Ok(format!("a report for {subject}\n"))
 }
