@@ -151,6 +151,14 @@ def a_debian_gets_what_it_does_not_have():
 
 def the_dockerfile_holds():
     """hadolint finds nothing in the Dockerfile, its sources exist, and its tags are exact"""
+    text = DOCKERFILE.read_text()
+    for name, command in (("plain", "cargo build"), ("trained", "make release")):
+        # cargo would take what was made of another tree for this one's, if that is older.
+        [stage] = re.findall(rf"(?ms)^FROM rust AS build-{name}$.*?(?=^FROM )", text)
+        assert f"id=keyward-{name}-${{TARGETARCH}},target=/src/target" in stage, stage
+        copied = re.findall(r"(?m)^COPY (src|bench) ", stage)
+        [touched] = re.findall(r"find (.*?) -exec touch \{\} \+", stage.split(command)[0])
+        assert {"build.rs", *copied} == set(touched.split()) and "ARG TARGETARCH\n" in stage, stage
     hadolint = pathlib.Path(sys.executable).parent / "hadolint"
     done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
