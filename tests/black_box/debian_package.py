@@ -30,7 +30,10 @@ FILES = {
     "/usr/lib/systemd/system/keyward.service",
     "/usr/lib/systemd/system/keyward.socket",
     "/usr/lib/sysusers.d/keyward.conf",
+    "/usr/share/keyward/before-systemd-253.conf",
 }
+# Where the package puts that, on an old systemd.
+DROP_IN = "/etc/systemd/system/keyward.service.d/before-systemd-253.conf"
 
 
 def output(*command):
@@ -63,7 +66,8 @@ def its_files_are_roots_and_none_is_setuid():
     documents = {path for path in paths if path.startswith("/usr/share/doc/keyward/")}
     assert paths - documents == FILES, paths
     names = {path.removeprefix("/usr/share/doc/keyward/") for path in documents}
-    assert {"copyright", "README.md", "examples/config.example.toml"} <= names, names
+    assert {"copyright", "changelog.Debian.gz", "README.md"} <= names, names
+    assert "examples/config.example.toml" in names, names
     assert "docs/operation.md" in names, names
 
 
@@ -107,12 +111,15 @@ class System:
     def has(self, path):
         return os.path.lexists(f"{self.root}{path}")
 
-    def note_calls_of_systemctl(self):
-        """From here on systemd seems to run, and says yes to everything. What it was asked."""
+    def note_calls_of_systemctl(self, version):
+        """From here on a systemd of this version seems to run, and says yes to everything. What it
+        was asked.
+        """
         (self.root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
         script = self.root / "usr/bin/systemctl"
         script.unlink(missing_ok=True)
-        script.write_text('#!/bin/sh\necho "$*" >> /calls\n')
+        said = f'[ "$1" != --version ] || echo "systemd {version} ({version}.1)"'
+        script.write_text(f'#!/bin/sh\necho "$*" >> /calls\n{said}\n')
         script.chmod(0o755)
         return lambda: (self.root / "calls").read_text().splitlines()
 
@@ -129,7 +136,7 @@ def it_lives_on_a_system():
         system.install()
         user = system.run("getent", "passwd", "keyward").strip().split(":")
         assert user[5:] == ["/var/lib/keyward", "/usr/sbin/nologin"] and int(user[2]) < 1000, user
-        wants = system.run("find", "/etc/systemd/system", "-name", "keyward*")
+        wants = system.run("find", "/etc/systemd/system", "-type", "l", "-name", "keyward*")
         assert wants == "", f"it is enabled: {wants}"
         verified = subprocess.run(
             ["chroot", system.root, "systemd-analyze", "verify", "--recursive-errors=no",
@@ -141,19 +148,35 @@ def it_lives_on_a_system():
         words = [line for line in words.splitlines() if "notify-reload" not in line]
         assert not words, words
         assert system.run("keyward", "version").startswith("keyward ")
+        # Another program of this name, before it on the path, is not what the unit starts.
+        other = pathlib.Path(f"{system.root}/usr/local/bin/keyward")
+        other.write_text("#!/bin/sh\nexit 1\n")
+        other.chmod(0o755)
         a_token_is_issued_used_and_revoked(system, echo)
         changed = pathlib.Path(f"{system.root}{CONFIGURATION}")
         changed.write_text(changed.read_text() + "# changed\n")
-        calls = system.note_calls_of_systemctl()
+        calls = system.note_calls_of_systemctl(252)
+        system.install()
+        drop_in = pathlib.Path(f"{system.root}{DROP_IN}")
+        assert "\nExecReload=kill -HUP $MAINPID\n" in drop_in.read_text(), "no reload before 253"
+        # An upgrade of the system: there it would send the signal twice.
+        system.note_calls_of_systemctl(257)
+        system.install()
+        assert not drop_in.exists(), "a new systemd reloads twice"
+        system.note_calls_of_systemctl(252)
         system.install()
         assert changed.read_text().endswith("# changed\n"), "a changed configuration is replaced"
-        hand_over = "kill --kill-whom=main --signal=SIGUSR2 keyward.service"
+        hand_over = "kill --kill-who=main --signal=SIGUSR2 keyward.service"
         assert hand_over in calls(), "an upgrade does not let the new binary take over"
         assert not any(word in line for line in calls() for word in ("stop", "restart")), calls()
         system.run("dpkg", "--remove", "keyward")
         assert changed.exists() and not system.has("/usr/bin/keyward")
+        assert not system.has(DROP_IN) and not system.has(pathlib.Path(DROP_IN).parent)
+        kept = pathlib.Path(f"{system.root}/var/lib/keyward/keyward-data")
+        assert (kept / "keys/store.key").exists() and (kept / "keyward.db").exists()
         system.run("dpkg", "--purge", "keyward")
         assert not changed.exists()
+        assert not system.has("/var/lib/keyward"), "a purge leaves keys and records"
         assert not system.has("/usr/lib/systemd/system/keyward.service")
 
 
@@ -197,10 +220,48 @@ def a_token_is_issued_used_and_revoked(system, echo):
         configuration.write_text(shipped)
 
 
+def a_purge_empties_a_folder_that_is_mounted():
+    """A file system at /var/lib/keyward is emptied by a purge, and stays"""
+    with folder() as room, System(room) as system:
+        system.install()
+        home = system.root / "var/lib/keyward"
+        home.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "state", home], check=True)
+        (home / "keyward-data").mkdir()
+        (home / "keyward-data/keyward.db").touch()
+        system.run("dpkg", "--purge", "keyward")
+        assert list(home.iterdir()) == []
+
+
+def lintian_finds_nothing():
+    """Debian's lintian, where it is installed, finds no fault that is not explained here"""
+    program = shutil.which("lintian")
+    if program is None:
+        print("    NOT CHECKED: there is no lintian on this machine", flush=True)
+        return
+    done = subprocess.run(
+        [program, "--no-tag-display-limit", PACKAGE], capture_output=True, text=True, timeout=240
+    )
+    found = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:"))]
+    unknown = [line for line in found if line.split(": ", 2)[2].split()[0] not in EXPLAINED]
+    assert not unknown, unknown
+
+
+# What lintian says of it, and why that is so.
+EXPLAINED = {
+    "unstripped-binary-or-object": "names of functions stay, for whoever looks for what takes long",
+    "initial-upload-closes-no-bugs": "it is not uploaded to Debian",
+    "maintainer-script-calls-systemctl": "the new binary takes over; nothing is started or stopped",
+    "no-manual-page": "keyward --help and the documents have it",
+}
+
+
 CHECKS = [
     the_package_says_what_it_is_and_needs,
     its_files_are_roots_and_none_is_setuid,
     it_lives_on_a_system,
+    a_purge_empties_a_folder_that_is_mounted,
+    lintian_finds_nothing,
 ]
 
 if __name__ == "__main__":

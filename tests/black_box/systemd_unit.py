@@ -17,7 +17,7 @@ import sys
 
 from containers import alone
 from echo_server import Echo
-from running_keyward import ask, call
+from running_keyward import ask, call, replaced
 from running_servers import folder, run, until
 from unit_sandbox import PYTHON, Sandbox, settings
 
@@ -87,11 +87,18 @@ def the_service_exposes_little():
     print(f"    exposure {exposure[1]}, by systemd {version()}", flush=True)
 
 
+def by_hand(room):
+    """The service as one installs it without a package, in a folder."""
+    unit = room / "keyward.service"
+    unit.write_text(replaced(SERVICE.read_text(), "=/usr/bin/keyward ", f"={INSTALLED} "))
+    return unit
+
+
 def systemd_understands_every_line():
     """systemd finds no fault in the units, but for a type that is younger than itself"""
     with installed(), folder() as room:
-        for unit in (SERVICE, SOCKET):
-            shutil.copy(unit, room)
+        by_hand(room)
+        shutil.copy(SOCKET, room)
         for name in ("keyward.service", "keyward.socket"):
             code, words = analyze("verify", "--recursive-errors=no", str(room / name))
             lines = [line for line in words.splitlines() if line.strip()]
@@ -140,7 +147,7 @@ class Service:
             (room / "notify", "/run/systemd/notify"),
             (INSTALLED, INSTALLED),
         ]
-        self.service = settings(SERVICE, "Service")
+        self.service = settings(by_hand(room), "Service")
         self.sandbox = Sandbox(self.service, room, USER, binds)
         self.output = room / "output"
 
