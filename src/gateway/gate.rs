@@ -66,8 +66,9 @@ pub(crate) enum WebSocketForm {
     Connect,
 }
 
-/// Judges a head and normalises it. `has_body`: whether a body may still come. `judged`: names
-/// of fields that are not for every client to set. `raw`: whether the spelling of the path may be asked for.
+/// Judges a head and normalises it. `has_body`: whether a body may still come. `judged`: names of
+/// fields that are not for every client to set. `raw`: whether the spelling of the path may be
+/// asked for.
 ///
 /// # Errors
 ///
