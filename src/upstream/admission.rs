@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::health::{UpstreamState, now_ms};
+use super::probing::{Extent, Probe};
 
 /// The place of one request at an endpoint: it is counted there until this is dropped, and how it
 /// ended is noted.
@@ -13,8 +14,8 @@ pub struct EndpointSlot {
     seat: Rc<Seat>,
     /// Whether it is counted.
     counts: bool,
-    /// Whether the request is the one that shows whether the endpoint is back.
-    is_probe: Cell<bool>,
+    /// Whether the request tries whether the endpoint is back.
+    probe: Cell<Option<Probe>>,
     /// Whether how the request ended has been noted.
     is_noted: Cell<bool>,
 }
@@ -51,7 +52,7 @@ pub(super) struct Seat {
 impl EndpointSlot {
     /// A place of an endpoint; `most`: how many it has, 0: any number. `None`: all are taken.
     /// `counts`: whether the number of requests is of interest.
-    pub(super) fn take(seat: &Rc<Seat>, most: u32, counts: bool) -> Option<Self> {
+    pub(super) fn take(seat: &Rc<Seat>, most: u32, counts: bool, extent: Extent) -> Option<Self> {
         let counts = counts || most > 0;
         if counts {
             let in_flight = &seat.state.endpoints.get(seat.at)?.in_flight;
@@ -59,40 +60,40 @@ impl EndpointSlot {
                 |count: u32| if most == 0 || count < most { count.checked_add(1) } else { None };
             in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).ok()?;
         }
-        let is_probe = seat.state.endpoints.get(seat.at)?.begin_probe();
+        let probe = seat.state.endpoints.get(seat.at)?.begin_probe(extent, now_ms);
         Some(Self {
             seat: Rc::clone(seat),
             counts,
-            is_probe: Cell::new(is_probe),
+            probe: Cell::new(probe),
             is_noted: Cell::new(false),
         })
     }
 
     /// Gives it back unused. None that waits is told: it would find what this one has found.
     pub(super) fn give_back(mut self) {
-        let (counts, is_probe) = (std::mem::take(&mut self.counts), self.is_probe.take());
+        let (counts, probe) = (std::mem::take(&mut self.counts), self.probe.take());
         let Some(endpoint) = self.seat.state.endpoints.get(self.seat.at) else { return };
         if counts {
             endpoint.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
-        if is_probe {
-            endpoint.end_probe();
+        if let Some(probe) = probe {
+            endpoint.end_probe(probe);
         }
     }
 
     /// The endpoint has answered, whatever becomes of the rest of the response: it is back.
     pub(super) fn is_answered(&self) {
-        if self.is_probe.get() {
+        if self.probe.get().is_some() {
             self.seat.state.note_success(self.seat.at, now_ms);
             self.end_probe();
         }
     }
 
     fn end_probe(&self) {
-        if self.is_probe.take()
+        if let Some(probe) = self.probe.take()
             && let Some(endpoint) = self.seat.state.endpoints.get(self.seat.at)
         {
-            endpoint.end_probe();
+            endpoint.end_probe(probe);
             self.seat.state.queue.wake();
         }
     }

@@ -12,6 +12,7 @@ use super::dns::Unresolved;
 use super::health::{UpstreamState, now_ms};
 use super::members::{Members, Pick, Picked, Wanted, Way};
 use super::pool::NotOpened;
+use super::probing::Extent;
 use super::queue::{Found, NoPlace, Queue, Ticket};
 use super::retry::{MOST_ATTEMPTS, Repeat, RetryBudget};
 use super::{Call, Policy, Purpose, Reply, RequestBody, UpstreamError};
@@ -26,6 +27,7 @@ pub(super) struct Balanced {
 /// How far a request has come, also where another upstream takes the place of the one that it was
 /// to be sent to.
 pub(super) struct Progress {
+    extent: Extent,
     is_fresh: bool,
     attempts: u32,
     has_repeated: bool,
@@ -42,9 +44,10 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Of a request that begins with this upstream.
-    pub(super) fn begin(first: &Balanced, call: &Call<'_>) -> Self {
+    pub(super) fn begin(first: &Balanced, call: &Call<'_>, request: &Request<RequestBody>) -> Self {
         first.budget.note_request();
         Self {
+            extent: Extent::of(request.body()),
             is_fresh: call.purpose == Purpose::Switch,
             attempts: 0,
             has_repeated: false,
@@ -76,7 +79,8 @@ impl Progress {
     }
 
     fn wanted(&self, call: &Call<'_>) -> Wanted<'_> {
-        Wanted { key: call.key, tried: &self.tried, is_fresh: self.is_fresh }
+        let Self { tried, is_fresh, extent, .. } = self;
+        Wanted { key: call.key, tried, is_fresh: *is_fresh, extent: *extent }
     }
 
     /// It is given up with a response or an earlier failure, or else with this one.
@@ -311,7 +315,8 @@ impl Balanced {
             Ok(ticket) => progress.ticket.insert(ticket),
             Err(why) => return Turn::Failed(self.busy(why)),
         };
-        let wanted = Wanted { key: call.key, tried: &progress.tried, is_fresh: progress.is_fresh };
+        let (tried, is_fresh, extent) = (&progress.tried, progress.is_fresh, progress.extent);
+        let wanted = Wanted { key: call.key, tried, is_fresh, extent };
         let take = || {
             if is_replaced() {
                 return Found::This(Turn::Replaced);

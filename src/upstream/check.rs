@@ -15,16 +15,15 @@ use super::{HealthCheck, OwnFields, Purpose, RequestBody};
 pub fn begin_checks(state: &Arc<UpstreamState>) {
     let now = now_ms();
     for (at, share) in state.balancing().shares.iter().enumerate() {
-        if share.is_draining || !state.begin_check(at, now) {
-            continue;
-        }
+        let check = if share.is_draining { None } else { state.begin_check(at, now) };
+        let Some(number) = check else { continue };
         let state = Arc::clone(state);
         tokio::task::spawn_local(async move {
             let outcome = match &state.balancing().health_check {
                 Some(check) => ask(&state, at, check).await,
                 None => Ok(()),
             };
-            state.end_check(at, outcome.err().as_deref(), now_ms());
+            state.end_check(at, number, outcome.err().as_deref(), now_ms());
         });
     }
 }
@@ -43,7 +42,7 @@ async fn ask(state: &UpstreamState, at: usize, check: &HealthCheck) -> Result<()
         let mut request = Request::new(RequestBody::Empty);
         *request.uri_mut() = Uri::from(check.path.clone());
         let headers = request.headers_mut();
-        headers.insert(header::HOST, endpoint.host());
+        headers.insert(header::HOST, check.host.clone().unwrap_or_else(|| endpoint.host()));
         headers.insert(header::USER_AGENT, const { HeaderValue::from_static("keyward") });
         let reply = pool.exchange(channel, &mut request, Purpose::Response, &NoFields).await;
         reply.map(|reply| reply.head.status).map_err(|failed| failed.fault.to_string())

@@ -8,7 +8,7 @@
 //!                            └──────── one failure ───────┴──────────────────────────┘
 //! ```
 //!
-//! While it is unproven, an endpoint has one request at a time.
+//! While it is unproven, single requests try it: see [`Probing`].
 //!
 //! Health checks put an endpoint out and back in beside that. Times are milliseconds since
 //! the process first asked, as an argument: see [`now_ms`].
@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::balance::key_of;
+use super::checks::{Check, Checks, Finding};
 use super::dns::Unresolved;
+use super::milliseconds::in_ms;
+use super::probing::{Extent, Probe, Probing};
 use super::queue::Queue;
 use super::sent_requests::SentRequests;
 use super::settings::Ejection;
@@ -33,10 +36,6 @@ pub(super) fn now_ms() -> u64 {
     static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
     // Never 0: that stands for "never".
     in_ms(BEGIN.elapsed()).saturating_add(1)
-}
-
-fn in_ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An endpoint that returns gets at least this share of what it gets otherwise.
@@ -59,10 +58,7 @@ pub(super) struct EndpointState {
     times: AtomicU32,
     /// Whether its health checks fail.
     is_unwell: AtomicBool,
-    /// Whether it has not answered since it was put out.
-    is_unproven: AtomicBool,
-    /// Whether a request is under way that shows whether it is back.
-    is_probed: AtomicBool,
+    probing: Probing,
     /// Requests under way, where they are counted.
     pub(super) in_flight: AtomicU32,
     /// Connections, where they are counted.
@@ -75,15 +71,6 @@ pub(super) struct EndpointState {
     checks: Checks,
 }
 
-/// Written by the one thread that checks.
-#[derive(Debug, Default)]
-struct Checks {
-    good_in_row: AtomicU32,
-    bad_in_row: AtomicU32,
-    next_ms: AtomicU64,
-    is_running: AtomicBool,
-}
-
 impl EndpointState {
     fn new(name: String) -> Self {
         Self {
@@ -94,8 +81,7 @@ impl EndpointState {
             last_span_ms: AtomicU64::new(0),
             times: AtomicU32::new(0),
             is_unwell: AtomicBool::new(false),
-            is_unproven: AtomicBool::new(false),
-            is_probed: AtomicBool::new(false),
+            probing: Probing::default(),
             in_flight: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
@@ -114,27 +100,38 @@ impl EndpointState {
         now_ms < self.out_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Whether it is out, or has the one request that it may have until it has answered.
-    pub(super) fn is_closed(&self, now_ms: u64) -> bool {
-        self.is_unwell.load(Ordering::Relaxed) || self.is_ejected(now_ms) || self.is_being_probed()
+    /// Whether it is out, or another request tries whether it is back.
+    pub(super) fn is_closed(&self, extent: Extent, now_ms: u64) -> bool {
+        self.is_unwell.load(Ordering::Relaxed)
+            || self.is_ejected(now_ms)
+            || now_ms < self.tried_from(extent)
     }
 
-    fn is_being_probed(&self) -> bool {
-        self.is_unproven.load(Ordering::Relaxed) && self.is_probed.load(Ordering::Relaxed)
+    /// When the next request may try whether it is back, as far as others do.
+    fn tried_from(&self, extent: Extent) -> u64 {
+        self.probing.next_ms(extent, self.out_until_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether the request that begins is the one that shows whether it is back.
-    pub(super) fn begin_probe(&self) -> bool {
-        self.is_unproven.load(Ordering::Relaxed) && !self.is_probed.swap(true, Ordering::Relaxed)
+    /// Whether the request that begins tries whether it is back. The clock is read only where
+    /// something depends on it.
+    pub(super) fn begin_probe(
+        &self,
+        extent: Extent,
+        now_ms: impl FnOnce() -> u64,
+    ) -> Option<Probe> {
+        if !self.probing.is_unproven() {
+            return None;
+        }
+        self.probing.begin(extent, self.out_until_ms.load(Ordering::Relaxed), now_ms())
     }
 
-    pub(super) fn end_probe(&self) {
-        self.is_probed.store(false, Ordering::Relaxed);
+    pub(super) fn end_probe(&self, probe: Probe) {
+        self.probing.end(probe);
     }
 
     /// In how many milliseconds it may be asked again.
     fn returns_in(&self, check_every: u64, now_ms: u64) -> u64 {
-        let until = self.out_until_ms.load(Ordering::Relaxed);
+        let until = self.out_until_ms.load(Ordering::Relaxed).max(self.tried_from(Extent::Whole));
         let check = if self.is_unwell.load(Ordering::Relaxed) { check_every } else { 0 };
         until.saturating_sub(now_ms).max(check)
     }
@@ -142,18 +139,18 @@ impl EndpointState {
     /// Nothing that failed counts any more.
     fn forget_failures(&self) {
         self.failures.store(0, Ordering::Relaxed);
-        self.is_unproven.store(false, Ordering::Relaxed);
+        self.probing.prove();
         self.out_until_ms.store(0, Ordering::Relaxed);
     }
 
     /// The part of its share that it gets, 0 to 1; 0: it is out.
-    pub(super) fn part(&self, slow_return: Duration, now_ms: u64) -> f64 {
+    pub(super) fn part(&self, slow_return: Duration, extent: Extent, now_ms: u64) -> f64 {
         let until = self.out_until_ms.load(Ordering::Relaxed);
-        if self.is_closed(now_ms) {
+        if self.is_closed(extent, now_ms) {
             return 0.0;
         }
         let whole = in_ms(slow_return);
-        let since = now_ms - until;
+        let since = now_ms.saturating_sub(until);
         if until == 0 || since >= whole {
             return 1.0;
         }
@@ -221,6 +218,15 @@ impl UpstreamState {
             })
         };
         let endpoints: Vec<_> = settings.endpoints.iter().map(endpoint).collect();
+        for state in &endpoints {
+            state.probing.set_spacing(settings.connect_timeout);
+        }
+        let checks_change = |before: &Arc<Self>| {
+            before.balancing.health_check != balancing.health_check
+        };
+        if before.is_some_and(checks_change) {
+            endpoints.iter().for_each(|state| state.checks.begin_anew());
+        }
         if balancing.health_check.is_none() {
             for state in &endpoints {
                 // There is no check that could find it well again.
@@ -309,8 +315,8 @@ impl UpstreamState {
             state.failures.store(0, Ordering::Relaxed);
         }
         // What began before it was put out says nothing of how it is now.
-        if state.is_unproven.load(Ordering::Relaxed) && !state.is_ejected(now_ms()) {
-            state.is_unproven.store(false, Ordering::Relaxed);
+        if state.probing.is_unproven() && !state.is_ejected(now_ms()) {
+            state.probing.prove();
         }
     }
 
@@ -329,7 +335,7 @@ impl UpstreamState {
         let in_row = state.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = state.out_until_ms.load(Ordering::Relaxed);
         let is_returning = until > 0 && now_ms.saturating_sub(until) < in_ms(ejection.slow_return);
-        let is_unproven = state.is_unproven.load(Ordering::Relaxed);
+        let is_unproven = state.probing.is_unproven();
         if in_row >= ejection.failures || is_returning || is_unproven {
             self.eject(at, state, now_ms);
         }
@@ -359,7 +365,7 @@ impl UpstreamState {
         state.last_span_ms.store(span, Ordering::Relaxed);
         state.failures.store(0, Ordering::Relaxed);
         state.ejections.fetch_add(1, Ordering::Relaxed);
-        state.is_unproven.store(true, Ordering::Relaxed);
+        state.probing.begin_unproven();
         state.out_until_ms.store(now_ms.saturating_add(span), Ordering::Relaxed);
         tracing::warn!(
             upstream = &*self.name,
@@ -388,7 +394,7 @@ impl UpstreamState {
             let slow_return = in_ms(self.balancing.ejection.slow_return);
             let last = state.last_span_ms.load(Ordering::Relaxed);
             // One that has not answered meanwhile is still to be tried by a single request.
-            let is_unproven = state.is_unproven.load(Ordering::Relaxed);
+            let is_unproven = state.probing.is_unproven();
             if !is_unproven && now_ms > until.saturating_add(slow_return).saturating_add(last) {
                 // Unless it has been put out meanwhile.
                 let _ = state.out_until_ms.compare_exchange(
@@ -401,50 +407,47 @@ impl UpstreamState {
         }
     }
 
-    /// Whether a health check of an endpoint is due; then it has begun.
-    pub(super) fn begin_check(&self, at: usize, now_ms: u64) -> bool {
-        let Some(check) = &self.balancing.health_check else { return false };
-        let Some(state) = self.endpoints.get(at) else { return false };
-        let is_due = now_ms >= state.checks.next_ms.load(Ordering::Relaxed)
-            && !state.checks.is_running.swap(true, Ordering::Relaxed);
-        if is_due {
-            let next = now_ms.saturating_add(in_ms(check.interval));
-            state.checks.next_ms.store(next, Ordering::Relaxed);
-        }
-        is_due
+    /// Begins a health check of an endpoint, if one is due.
+    pub(super) fn begin_check(&self, at: usize, now_ms: u64) -> Option<Check> {
+        let check = self.balancing.health_check.as_ref()?;
+        self.endpoints.get(at)?.checks.begin(check, now_ms)
     }
 
     /// A health check has ended; `fault`: why it found the endpoint unwell.
-    pub(super) fn end_check(&self, at: usize, fault: Option<&str>, now_ms: u64) {
-        let (Some(check), Some(state)) = (&self.balancing.health_check, self.endpoints.get(at))
+    pub(super) fn end_check(&self, at: usize, check: Check, fault: Option<&str>, now_ms: u64) {
+        let (Some(settings), Some(state)) = (&self.balancing.health_check, self.endpoints.get(at))
         else {
             return;
         };
-        let Checks { good_in_row, bad_in_row, is_running, .. } = &state.checks;
-        let (counter, other, least) = match fault {
-            None => (good_in_row, bad_in_row, check.healthy_after),
-            Some(_) => (bad_in_row, good_in_row, check.unhealthy_after),
-        };
-        other.store(0, Ordering::Relaxed);
-        let in_row = counter.load(Ordering::Relaxed).saturating_add(1);
-        counter.store(in_row, Ordering::Relaxed);
+        let Some(finding) = state.checks.end(check, settings, fault.is_none()) else { return };
         let was_unwell = state.is_unwell.load(Ordering::Relaxed);
-        if in_row >= least && was_unwell != fault.is_some() {
-            let (upstream, endpoint) = (&*self.name, &state.name);
-            match fault {
-                Some(fault) => {
-                    tracing::warn!(upstream, endpoint, fault, "health checks fail");
-                }
-                None => {
-                    tracing::info!(upstream, endpoint, "health checks succeed again");
-                    state.failures.store(0, Ordering::Relaxed);
-                    // It returns as slowly as after an ejection, which may go on beyond this.
-                    state.out_until_ms.fetch_max(now_ms, Ordering::Relaxed);
-                }
-            }
-            state.is_unwell.store(fault.is_some(), Ordering::Relaxed);
+        if finding.is_enough && (was_unwell != fault.is_some()) {
+            self.note_change(state, fault, now_ms);
         }
-        is_running.store(false, Ordering::Relaxed);
+        let is_unwell = state.is_unwell.load(Ordering::Relaxed);
+        if fault.is_none() && !is_unwell && state.probing.is_unproven() && !state.is_ejected(now_ms)
+        {
+            // No request need try it.
+            state.probing.prove();
+            self.queue.wake();
+        }
+    }
+
+    /// The health checks of an endpoint fail from now on, or succeed.
+    fn note_change(&self, state: &EndpointState, fault: Option<&str>, now_ms: u64) {
+        let (upstream, endpoint) = (&*self.name, &state.name);
+        match fault {
+            Some(fault) => {
+                tracing::warn!(upstream, endpoint, fault, "health checks fail");
+            }
+            None => {
+                tracing::info!(upstream, endpoint, "health checks succeed again");
+                state.failures.store(0, Ordering::Relaxed);
+                // It returns as slowly as after an ejection, which may go on beyond this.
+                state.out_until_ms.fetch_max(now_ms, Ordering::Relaxed);
+            }
+        }
+        state.is_unwell.store(fault.is_some(), Ordering::Relaxed);
     }
 
     /// For the metrics.

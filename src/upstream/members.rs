@@ -13,6 +13,7 @@ use super::admission::{ConnectionPlace, EndpointSlot, Seat};
 use super::balance::{Balancer, Candidate, Random, mixed, unit};
 use super::health::{EndpointState, UpstreamState, now_ms};
 use super::pool::{Channel, Pool, Right};
+use super::probing::Extent;
 use super::{Balancing, Endpoint, Policy};
 use crate::telemetry::counter::Counter;
 
@@ -115,6 +116,7 @@ pub(super) struct Wanted<'a> {
     pub(super) tried: &'a [usize],
     /// Whether it is sent on a new connection.
     pub(super) is_fresh: bool,
+    pub(super) extent: Extent,
 }
 
 impl Members {
@@ -185,7 +187,8 @@ impl Members {
         let mut others = self.all.iter().enumerate().filter(|(other, member)| {
             *other != at && !tried.contains(other) && !member.is_draining
         });
-        others.any(|(_, member)| self.part(member, &mut now) > 0.0)
+        // What is sent again has no body.
+        others.any(|(_, member)| self.part(member, Extent::Whole, &mut now) > 0.0)
     }
 
     /// Whether any other request would find nothing, too, where this one has.
@@ -195,12 +198,13 @@ impl Members {
             |member: &Member| member.rests_until_ms.get() == 0 && member.state.is_plain();
         wanted.tried.is_empty()
             && !(wanted.is_fresh && has_connections)
-            && (wanted.key.is_none() || self.all.iter().all(is_settled))
+            && (wanted.key.is_none() && wanted.extent == Extent::Whole
+                || self.all.iter().all(is_settled))
     }
 
     /// An endpoint for a request, its place there and the way.
     pub(super) fn pick(&self, wanted: Wanted<'_>) -> Pick<'_> {
-        let Wanted { key, tried, is_fresh } = wanted;
+        let Wanted { key, tried, is_fresh, extent } = wanted;
         let Balancing { limits, has_circuit, .. } = self.state.balancing();
         // Its end tells those that wait, also where a connection has become free.
         let counts = *self.policy() == Policy::LeastRequests || limits.most_connections > 0;
@@ -212,7 +216,7 @@ impl Members {
             for (at, member) in self.all.iter().enumerate() {
                 if member.is_draining
                     || tried.contains(&at)
-                    || !self.is_in(member, class, key, &mut now)
+                    || !self.is_in(member, class, wanted, &mut now)
                 {
                     continue;
                 }
@@ -239,7 +243,7 @@ impl Members {
         }
         while let Some(at) = self.balancer.choose(&candidates, key) {
             if let Some(member) = self.all.get(at)
-                && let Some(place) = EndpointSlot::take(&member.seat, limits.most, counts)
+                && let Some(place) = EndpointSlot::take(&member.seat, limits.most, counts, extent)
             {
                 match self.way_to(member, is_fresh) {
                     Some(way) => return Pick::There(Picked { place, member, way }),
@@ -302,21 +306,21 @@ impl Members {
         &self,
         member: &Member,
         class: Class,
-        key: Option<u64>,
+        wanted: Wanted<'_>,
         now: &mut Option<u64>,
     ) -> bool {
         if class == Class::Any {
             let has_circuit = self.state.balancing().has_circuit;
             return !has_circuit
                 || member.state.is_plain()
-                || !member.state.is_closed(*now.get_or_insert_with(now_ms));
+                || !member.state.is_closed(wanted.extent, *now.get_or_insert_with(now_ms));
         }
-        let part = self.part(member, now);
+        let part = self.part(member, wanted.extent, now);
         if part == 0.0 || part >= 1.0 || class == Class::Returning {
             return part > 0.0;
         }
         // By the key, so that while an endpoint returns, each key moves back once.
-        let bits = match key {
+        let bits = match wanted.key {
             Some(key) => mixed(key.rotate_left(32) ^ member.state.seed),
             None => self.balancer.random.next(),
         };
@@ -325,7 +329,7 @@ impl Members {
 
     /// The part of its share that an endpoint gets, 0 to 1. Reads the clock only where something
     /// depends on it.
-    fn part(&self, member: &Member, now: &mut Option<u64>) -> f64 {
+    fn part(&self, member: &Member, extent: Extent, now: &mut Option<u64>) -> f64 {
         if member.rests_until_ms.get() == 0 && member.state.is_plain() {
             return 1.0;
         }
@@ -334,7 +338,7 @@ impl Members {
             return 0.0;
         }
         member.rests_until_ms.set(0);
-        member.state.part(self.state.balancing().ejection.slow_return, now)
+        member.state.part(self.state.balancing().ejection.slow_return, extent, now)
     }
 
     /// Lets go of idle connections that others wait for, where there is a limit of connections.

@@ -15,12 +15,14 @@
 //! * `send` sends to the only endpoint, and `balanced` to one of several: `members` says which may
 //!   be asked and `balance` chooses, `health` knows which endpoints fail, `retry` says what may be
 //!   sent again, and `admission` and `queue` limit how many requests there are. What `health` and
-//!   `queue` know is shared by all workers. `check` asks endpoints whether they are well.
+//!   `queue` know is shared by all workers. `probing` says which requests try an endpoint that was
+//!   out; `check` asks endpoints whether they are well, and `checks` has what it found.
 
 mod admission;
 mod balance;
 mod balanced;
 mod check;
+mod checks;
 pub mod connect;
 mod dns;
 pub mod document;
@@ -29,7 +31,9 @@ mod health;
 mod http1;
 mod http2;
 mod members;
+mod milliseconds;
 mod pool;
+mod probing;
 mod queue;
 mod race;
 mod reply;

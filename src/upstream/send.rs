@@ -136,7 +136,7 @@ impl Upstream {
         call: &Call<'_>,
         newest: &dyn Newest,
     ) -> Result<Reply, UpstreamError> {
-        let mut progress = Progress::begin(first, call);
+        let mut progress = Progress::begin(first, call, request);
         let mut replacement: Option<Rc<Self>> = None;
         loop {
             let upstream = replacement.as_deref().unwrap_or(self);

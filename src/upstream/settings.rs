@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
 use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
 
 use super::{Endpoint, Protocol};
@@ -173,6 +173,8 @@ pub struct Retries {
 pub struct HealthCheck {
     /// What is asked for, by GET.
     pub path: PathAndQuery,
+    /// `Host` and `:authority`; `None`: the endpoint's.
+    pub host: Option<HeaderValue>,
     /// How often.
     pub interval: Duration,
     /// How long the answer may take, the connection included.

@@ -73,6 +73,7 @@ mod rate_limits;
 mod records;
 mod redirect_loops;
 mod reload;
+mod returning;
 mod revocation;
 mod route_timeouts;
 mod service_manager;

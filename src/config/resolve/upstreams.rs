@@ -145,6 +145,7 @@ fn is_named(endpoint: &Endpoint) -> bool {
 fn health_check(keys: &HealthCheckKeys) -> Option<HealthCheck> {
     Some(HealthCheck {
         path: keys.path.clone()?,
+        host: keys.host.clone(),
         interval: keys.interval,
         timeout: keys.timeout,
         healthy_after: keys.healthy_after,

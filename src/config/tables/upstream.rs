@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
 use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
 
 use super::files::{AUTHORITIES, PEM};
 use super::texts::{NAME, Name, refused};
 use crate::config::endpoint::endpoint;
+use crate::config::net::split_port;
 use crate::settings::Settings as _;
 use crate::settings::describe::{Order, Shape};
 use crate::settings::key::{KindExt as _, table};
@@ -135,10 +136,13 @@ settings! {
 
 settings! {
     /// How each endpoint is asked whether it is well: by GET, on a connection of its own, with the
-    /// upstream's protocol and TLS.
+    /// upstream's protocol and TLS. The first answer decides alone; later ones in rows.
     pub(crate) struct HealthCheckKeys {
         /// The path that is asked for.
         pub(crate) path: Option<PathAndQuery> = CHECK_PATH.required(),
+        /// The `Host` that is sent; absent: the endpoint's. The name that its certificate must be
+        /// for stays the endpoint's or `tls.server_name`.
+        pub(crate) host: Option<HeaderValue> = CHECK_HOST.optional(),
         /// How often.
         pub(crate) interval: Duration = duration(milliseconds(100)..=hours(1)).or(seconds(5)),
         /// How long connection and response head may take together.
@@ -259,6 +263,15 @@ const CHECK_PATH: Text<PathAndQuery> =
         Ok(path) if text.starts_with('/') && path.as_str() == text => Ok(path),
         _ => refused(),
     });
+
+const CHECK_HOST: Text<HeaderValue> = Text {
+    what: "a host as in \"app.example.com\" or \"app:3000\"",
+    parse: |text| {
+        split_port(text)?;
+        HeaderValue::try_from(text).or_else(|_| refused())
+    },
+    show: |host| String::from_utf8_lossy(host.as_bytes()).into_owned(),
+};
 
 const PROTOCOLS: &[(&str, Protocol)] =
     &[("http1", Protocol::Http1), ("http2", Protocol::Http2), ("auto", Protocol::Auto)];

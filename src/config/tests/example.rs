@@ -13,7 +13,7 @@ use crate::settings::typed::{Entry, Node, Table, Value};
 pub(in crate::config) const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// Keys that are absent by default and change something when they are there.
-const ABSENT_BY_DEFAULT: [&str; 86] = [
+const ABSENT_BY_DEFAULT: [&str; 87] = [
     "dns",
     "dns.servers",
     "issuer.ca_file",
@@ -99,6 +99,7 @@ const ABSENT_BY_DEFAULT: [&str; 86] = [
     "token_api.rate_limits",
     "token_api.rate_limits.burst",
     "upstream.health_check",
+    "upstream.health_check.host",
     "upstream.health_check.statuses",
     "upstream.tls",
     "upstream.tls.ca_file",

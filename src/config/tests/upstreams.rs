@@ -119,7 +119,7 @@ fn what_is_said_of_several_endpoints_arrives() {
         "endpoints = ['http://a', { url = 'http://b', weight = 3, draining = true }]\n\
          balance = 'hash'\nhash_by = 'header:X-Session'\n\
          ejection = { for = '2s', statuses = [503] }\nretries.budget = 7\n\
-         health_check = { path = '/up?full' }\nmax_requests = 9\nqueue = 4",
+         health_check = { path = '/up?full', host = 'app.example.com:8443' }\nmax_requests = 9\nqueue = 4",
     ));
     let settings = &config.upstreams.last().unwrap().plan.settings;
     assert_eq!(settings.endpoints[1].to_string(), "b:80");
@@ -134,7 +134,9 @@ fn what_is_said_of_several_endpoints_arrives() {
     assert_eq!(balancing.ejection.span, Duration::from_secs(2));
     assert_eq!((&*balancing.ejection.statuses, balancing.ejection.failures), (&[503][..], 5));
     assert_eq!((balancing.retries.budget_percent, balancing.retries.floor), (7, 10));
-    assert_eq!(balancing.health_check.as_ref().unwrap().path, "/up?full");
+    let check = balancing.health_check.as_ref().unwrap();
+    assert_eq!(check.path, "/up?full");
+    assert_eq!(check.host.as_ref().unwrap(), "app.example.com:8443");
     assert_eq!((balancing.limits.most, balancing.limits.queue), (9, 4));
 }
 
@@ -185,6 +187,12 @@ fn what_cannot_be_meant_of_several_endpoints_is_a_fault_that_says_why() {
         ("endpoints = ['http://a']\nejection = { statuses = [404] }", "from 500 to 599"),
         ("endpoints = ['http://a']\nhealth_check = {}", "missing key \"path\""),
         ("endpoints = ['http://a']\nhealth_check.path = 'up'", "a path as in \"/healthz\""),
+        (
+            "endpoints = ['http://a']\nhealth_check = { path = '/', host = 'a b' }",
+            "cannot stand in a host name",
+        ),
+        ("endpoints = ['http://a']\nhealth_check = { path = '/', host = 'a:0' }", "1 to 65535"),
+        ("endpoints = ['http://a']\nhealth_check.host = 'a'", "missing key \"path\""),
         (
             "endpoints = ['http://a']\nqueue = 5",
             "is of no use without \"max_requests\" or \"max_connections\"",

@@ -63,7 +63,7 @@ fn state(endpoints: u16) -> Arc<UpstreamState> {
 }
 
 fn part(state: &UpstreamState, at: usize, now: u64) -> f64 {
-    state.endpoints[at].part(Duration::from_millis(SLOW), now)
+    state.endpoints[at].part(Duration::from_millis(SLOW), Extent::Whole, now)
 }
 
 fn fail(state: &UpstreamState, at: usize, times: usize, now: u64) {
@@ -145,6 +145,7 @@ fn checked() -> Arc<UpstreamState> {
     state_with(2, |balancing| {
         balancing.health_check = Some(HealthCheck {
             path: http::uri::PathAndQuery::from_static("/health"),
+            host: None,
             interval: Duration::from_millis(100),
             timeout: Duration::from_millis(50),
             healthy_after: 2,
@@ -158,28 +159,29 @@ fn checked() -> Arc<UpstreamState> {
 fn checks_put_an_endpoint_out_and_back_in_after_so_many_in_a_row() {
     let state = checked();
     let check = |fault: Option<&str>, now: u64| {
-        assert!(state.begin_check(0, now), "one is due at {now}");
-        assert!(!state.begin_check(0, now + 1000), "one at a time");
-        state.end_check(0, fault, now);
-        assert!(!state.begin_check(0, now + 99), "the next is due later");
+        let number = state.begin_check(0, now).expect("one is due");
+        assert!(state.begin_check(0, now + 1000).is_none(), "one at a time");
+        state.end_check(0, number, fault, now);
+        assert!(state.begin_check(0, now + 99).is_none(), "the next is due later");
     };
     let bad = Some("it is ill");
     for (now, fault, is_in) in [
-        (100, bad, true),
-        (200, bad, true),
-        (300, None, true),
-        (400, bad, true),
-        (500, bad, true),
-        (600, bad, false),
-        (700, None, false),
-        (800, bad, false),
-        (900, None, false),
-        (1000, None, true),
+        (1, None, true),
+        (101, bad, true),
+        (201, bad, true),
+        (301, None, true),
+        (401, bad, true),
+        (501, bad, true),
+        (601, bad, false),
+        (701, None, false),
+        (801, bad, false),
+        (901, None, false),
+        (1001, None, true),
     ] {
         check(fault, now);
         assert_eq!(part(&state, 0, now) > 0.0, is_in, "at {now}");
     }
-    assert!(part(&state, 0, 1000) == LEAST_SHARE, "it returns slowly");
+    assert!(part(&state, 0, 1001) == LEAST_SHARE, "it returns slowly");
 }
 
 #[test]
@@ -216,14 +218,72 @@ fn an_endpoint_whose_time_is_over_is_tried_by_one_request_at_a_time_until_it_ans
     state.note_success(0, || 2);
     let back = 1 + SPAN;
     assert!(part(&state, 0, back) > 0.0);
-    assert!(endpoint.begin_probe(), "an answer from before it was put out proves nothing");
-    assert!(!endpoint.begin_probe() && part(&state, 0, back) == 0.0, "there is one already");
-    endpoint.end_probe();
+    let begin = |extent, now| endpoint.begin_probe(extent, || now);
+    let probe = begin(Extent::Whole, back).expect("what answered before proves nothing");
+    assert!(begin(Extent::Whole, back).is_none() && part(&state, 0, back) == 0.0, "there is one");
+    endpoint.end_probe(probe);
     state.tidy(back + 100 * SLOW);
-    assert!(endpoint.begin_probe(), "also long afterwards");
-    endpoint.end_probe();
+    let probe = begin(Extent::Whole, back).expect("also long afterwards");
+    endpoint.end_probe(probe);
     state.note_success(0, || back);
-    assert!(!endpoint.begin_probe() && part(&state, 0, back) > 0.0, "it has answered");
+    assert!(begin(Extent::Whole, back).is_none() && part(&state, 0, back) > 0.0, "it has answered");
+}
+
+#[test]
+fn what_tries_an_endpoint_for_long_keeps_others_from_it_only_for_a_while() {
+    let state = state(2);
+    fail(&state, 0, 3, 1);
+    let endpoint = &state.endpoints[0];
+    let begin = |extent, now| endpoint.begin_probe(extent, || now);
+    let back = 1 + SPAN;
+    // The settings have a second for a connection; one that uploads waits a second more.
+    assert!(begin(Extent::Unfinished, back + 999).is_none());
+    let slow = begin(Extent::Unfinished, back + 1000).expect("no other one has come");
+    assert!(begin(Extent::Whole, back + 1999).is_none());
+    assert!(begin(Extent::Unfinished, back + 2999).is_none());
+    let second = begin(Extent::Whole, back + 2000).expect("the first has had its time");
+    assert!(begin(Extent::Whole, back + 2001).is_none(), "no burst");
+    endpoint.end_probe(slow);
+    assert!(begin(Extent::Whole, back + 2002).is_none(), "the end of the first frees no place");
+    endpoint.end_probe(second);
+    assert!(begin(Extent::Whole, back + 2003).is_some());
+}
+
+#[test]
+fn a_health_check_that_succeeds_shows_that_an_endpoint_is_back() {
+    let state = checked();
+    let check = |fault, now| {
+        let number = state.begin_check(0, now).expect("one is due");
+        state.end_check(0, number, fault, now);
+    };
+    check(None, 1);
+    fail(&state, 0, 3, 1);
+    let endpoint = &state.endpoints[0];
+    check(None, SPAN);
+    assert!(endpoint.begin_probe(Extent::Whole, || 1 + SPAN).is_some(), "it was out still");
+    assert!(part(&state, 0, 1 + SPAN) == 0.0);
+    check(None, 1 + SPAN + 100);
+    assert!(part(&state, 0, 1 + SPAN + 100) > 0.0);
+}
+
+#[test]
+fn the_first_check_decides_alone_and_other_settings_count_at_once() {
+    let state = checked();
+    let number = state.begin_check(0, 1).expect("one is due");
+    state.end_check(0, number, Some("it is ill"), 1);
+    assert!(part(&state, 0, 1) == 0.0);
+    let slow = state.begin_check(1, 1).expect("one is due");
+    let other = settings(2, |balancing| {
+        let check = state.balancing.health_check.clone();
+        balancing.health_check = check.map(|check| HealthCheck { healthy_after: 1, ..check });
+    });
+    let after = UpstreamState::of(&"app".into(), &other, Some(&state), &Answers::default());
+    let after = after.expect("a state");
+    let number = after.begin_check(1, 2).expect("one is due");
+    state.end_check(1, slow, Some("it is ill"), 3);
+    assert!(after.begin_check(1, 300).is_none(), "what the other found does not count");
+    after.end_check(1, number, None, 3);
+    assert!(part(&after, 1, 3) > 0.0);
 }
 
 #[test]
