@@ -16,7 +16,7 @@ pub(super) struct Checks {
     running: AtomicU32,
     /// The number of the last one.
     number: AtomicU32,
-    /// Whether one has ended.
+    /// Whether one has ended that counts.
     has_result: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Finding {
 impl Checks {
     /// Whether there is a result.
     pub(super) fn have_result(&self) -> bool {
-        self.has_result.load(Ordering::Relaxed)
+        self.has_result.load(Ordering::Acquire)
     }
 
     /// From now on, something else is asked, or at another interval: the next check is due, and one
@@ -79,7 +79,12 @@ impl Checks {
         reset.store(0, Ordering::Relaxed);
         let in_row = counter.load(Ordering::Relaxed).saturating_add(1);
         counter.store(in_row, Ordering::Relaxed);
-        let is_first = !self.has_result.swap(true, Ordering::Relaxed);
+        let is_first = !self.have_result();
         Some(Finding { is_enough: is_first || in_row >= least, is_first })
+    }
+
+    /// What a check has found is in force.
+    pub(super) fn note_result(&self) {
+        self.has_result.store(true, Ordering::Release);
     }
 }

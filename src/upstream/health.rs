@@ -182,8 +182,9 @@ pub struct UpstreamState {
 
 impl UpstreamState {
     /// Of an upstream as configured, with the addresses that its names have; what was known of its
-    /// endpoints `before` stays. An address that comes to others begins with a small share. `None`:
-    /// there is nothing to know.
+    /// endpoints `before` stays. An address that comes to others begins with a small share; with
+    /// health checks, an endpoint that comes to others begins with its first check. `None`: there
+    /// is nothing to know.
     #[must_use]
     pub fn of(
         name: &Arc<str>,
@@ -221,13 +222,23 @@ impl UpstreamState {
         for state in &endpoints {
             state.probing.set_spacing(settings.connect_timeout);
         }
-        let checks_change = |before: &Arc<Self>| {
-            before.balancing.health_check != balancing.health_check
-        };
+        let checks_change =
+            |before: &Arc<Self>| before.balancing.health_check != balancing.health_check;
         if before.is_some_and(checks_change) {
             endpoints.iter().for_each(|state| state.checks.begin_anew());
         }
-        if balancing.health_check.is_none() {
+        if balancing.health_check.is_some() {
+            let is_new = |state: &Arc<EndpointState>| known(&state.name).is_none();
+            let now = now_ms();
+            let serving =
+                || endpoints.iter().zip(&balancing.shares).filter(|(_, s)| !s.is_draining);
+            let are_others_in =
+                serving().any(|(state, _)| !is_new(state) && !state.is_closed(Extent::Whole, now));
+            for (state, _) in serving().filter(|(state, _)| are_others_in && is_new(state)) {
+                // Until its first check has ended.
+                state.is_unwell.store(true, Ordering::Relaxed);
+            }
+        } else {
             for state in &endpoints {
                 // There is no check that could find it well again.
                 state.is_unwell.store(false, Ordering::Relaxed);
@@ -273,6 +284,16 @@ impl UpstreamState {
     #[must_use]
     pub fn has_checks(&self) -> bool {
         self.balancing.health_check.is_some()
+    }
+
+    /// How long the checks may take that are awaited: each endpoint that may get requests is to be
+    /// checked once. `None`: none is awaited.
+    #[must_use]
+    pub fn checked_within(&self) -> Option<Duration> {
+        let check = self.balancing.health_check.as_ref()?;
+        let mut serving = self.endpoints.iter().zip(&self.balancing.shares);
+        let is_left = serving.any(|(state, s)| !s.is_draining && !state.checks.have_result());
+        is_left.then_some(check.timeout)
     }
 
     pub(super) fn balancing(&self) -> &Balancing {
@@ -344,16 +365,7 @@ impl UpstreamState {
     fn eject(&self, at: usize, state: &EndpointState, now_ms: u64) {
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let ejection = &self.balancing.ejection;
-        let is_draining =
-            |at: usize| self.balancing.shares.get(at).is_some_and(|share| share.is_draining);
-        if state.is_ejected(now_ms) || is_draining(at) {
-            return;
-        }
-        let serving = || self.endpoints.iter().enumerate().filter(|(at, _)| !is_draining(*at));
-        let out = serving().filter(|(_, state)| state.is_ejected(now_ms)).count();
-        let percent = if self.balancing.has_circuit { 100 } else { ejection.most_percent };
-        let most = serving().count() * usize::try_from(percent).unwrap_or(100) / 100;
-        if out >= most {
+        if state.is_ejected(now_ms) || !self.may_put_out(at, now_ms) {
             return;
         }
         let until = state.out_until_ms.load(Ordering::Relaxed);
@@ -377,6 +389,18 @@ impl UpstreamState {
             // Those that wait need not wait for it.
             self.queue.wake();
         }
+    }
+
+    /// Whether one more may be out, and this endpoint serves.
+    fn may_put_out(&self, at: usize, now_ms: u64) -> bool {
+        let is_draining =
+            |at: usize| self.balancing.shares.get(at).is_some_and(|share| share.is_draining);
+        let serving = || self.endpoints.iter().enumerate().filter(|(at, _)| !is_draining(*at));
+        let out = serving().filter(|(_, state)| state.is_ejected(now_ms)).count();
+        let ejection = &self.balancing.ejection;
+        let percent = if self.balancing.has_circuit { 100 } else { ejection.most_percent };
+        let most = serving().count() * usize::try_from(percent).unwrap_or(100) / 100;
+        !is_draining(at) && out < most
     }
 
     /// Forgets ejections that are over, so that the clock need not be read for them. To be called
@@ -421,9 +445,12 @@ impl UpstreamState {
         };
         let Some(finding) = state.checks.end(check, settings, fault.is_none()) else { return };
         let was_unwell = state.is_unwell.load(Ordering::Relaxed);
-        if finding.is_enough && (was_unwell != fault.is_some()) {
-            self.note_change(state, fault, now_ms);
+        // One that is new may have been left out until now.
+        let is_told = was_unwell != fault.is_some() || finding.is_first && fault.is_some();
+        if finding.is_enough && is_told {
+            self.note_change(state, finding, fault, now_ms);
         }
+        state.checks.note_result();
         let is_unwell = state.is_unwell.load(Ordering::Relaxed);
         if fault.is_none() && !is_unwell && state.probing.is_unproven() && !state.is_ejected(now_ms)
         {
@@ -434,14 +461,24 @@ impl UpstreamState {
     }
 
     /// The health checks of an endpoint fail from now on, or succeed.
-    fn note_change(&self, state: &EndpointState, fault: Option<&str>, now_ms: u64) {
+    fn note_change(
+        &self,
+        state: &EndpointState,
+        finding: Finding,
+        fault: Option<&str>,
+        now_ms: u64,
+    ) {
         let (upstream, endpoint) = (&*self.name, &state.name);
         match fault {
             Some(fault) => {
                 tracing::warn!(upstream, endpoint, fault, "health checks fail");
             }
             None => {
-                tracing::info!(upstream, endpoint, "health checks succeed again");
+                if finding.is_first {
+                    tracing::info!(upstream, endpoint, "the first health check succeeds");
+                } else {
+                    tracing::info!(upstream, endpoint, "health checks succeed again");
+                }
                 state.failures.store(0, Ordering::Relaxed);
                 // It returns as slowly as after an ejection, which may go on beyond this.
                 state.out_until_ms.fetch_max(now_ms, Ordering::Relaxed);
@@ -479,5 +516,8 @@ fn span_ms(ejection: &Ejection, times: u32) -> u64 {
     doubled.min(in_ms(ejection.longest))
 }
 
+mod left_out;
 #[cfg(test)]
 mod tests;
+
+pub use left_out::LeftOut;

@@ -65,7 +65,7 @@ pub use balance::key_of;
 pub use check::begin_checks;
 pub use dns::{Answers, DnsSettings, NameWatch};
 pub use endpoint::{Endpoint, EndpointAddress, Protocol};
-pub use health::UpstreamState;
+pub use health::{LeftOut, UpstreamState};
 pub use reply::{Reply, ReplyBody};
 pub use send::{Newest, SWEEP_EVERY, Upstream};
 pub use settings::{

@@ -187,3 +187,19 @@ fn requests_that_are_refused_at_once_do_not_wait_for_the_connection() {
     drop(fillers);
     lateness::pass(Duration::from_millis(1));
 }
+
+#[test]
+fn a_process_that_takes_over_leaves_out_what_the_one_before_has_left_out() {
+    let closed = ClosedPort::reserve();
+    let lines = "ejection = { failures = 3, for = \"1h\", longest = \"1h\" }";
+    let world = plan(&[closed.address()], lines).start();
+    let statuses: Vec<_> = (0..4).map(|_| get(&world).status).collect();
+    assert_eq!(statuses, [502, 502, 502, 503]);
+    world.take_over();
+    let upstream = closed.listen();
+    let refused = get(&world);
+    assert_eq!(refused.status, 503);
+    let seconds: u64 = refused.fields.one("retry-after").expect("one").parse().expect("seconds");
+    assert!((3000..=3600).contains(&seconds), "{seconds}");
+    assert_eq!(upstream.take().requests.len(), 0);
+}

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::frames::{AT_ONCE, Frames};
 use super::{Alive, Message, OfferNote, PROTOCOL, SocketNote};
 use crate::server::{InheritedSocket, SocketOrigin};
+use crate::upstream::LeftOut;
 
 /// How long the new process may take from the offer until it is ready to serve: it reads the whole
 /// store meanwhile.
@@ -23,6 +24,11 @@ const SILENT_FOR: Duration = Duration::from_secs(15);
 /// The most names that are told, in bytes: they must fit into a message.
 const MOST_NAMES: usize = 32 * 1024;
 
+/// The most bytes of what is told of endpoints that are left out, and how many each has beside its
+/// names.
+const MOST_LEFT_OUT: usize = 16 * 1024;
+const NOTE_BYTES: usize = 160;
+
 /// What is handed over.
 pub(in crate::app) struct Offer {
     pub(in crate::app) sockets: Vec<InheritedSocket>,
@@ -34,6 +40,8 @@ pub(in crate::app) struct Offer {
     pub(in crate::app) alive: Vec<Alive>,
     /// Names of endpoints of which this process knows no address.
     pub(in crate::app) without_address: Vec<String>,
+    /// Endpoints that this process leaves out because they failed.
+    pub(in crate::app) left_out: Vec<LeftOut>,
 }
 
 /// What the new process has come to. The task that talks to it goes on when it is answered.
@@ -119,7 +127,13 @@ async fn negotiate(
     let note = OfferNote {
         process: Some(std::process::id()),
         wants_reports: true,
-        without_address: within(offer.without_address, MOST_NAMES),
+        without_address: within(offer.without_address, MOST_NAMES, String::len),
+        left_out: within(offer.left_out, MOST_LEFT_OUT, |out| {
+            out.upstream.len() + out.endpoint.len() + NOTE_BYTES
+        })
+        .into_iter()
+        .map(Into::into)
+        .collect(),
     };
     frames.send(&Message::Offered(note), &[]).await.map_err(gone)?;
     let taken = match until_ready(frames, reports).await? {
@@ -169,13 +183,13 @@ async fn until_ready(frames: &Frames, reports: bool) -> Result<Message, String> 
     timeout(READY_WITHIN, at_work).await.unwrap_or_else(|_| Err(not_ready(READY_WITHIN)))
 }
 
-/// The first of these names, so many bytes of them. What is left out counts as a name that has an
+/// The first of these, so many bytes of them. A name that is not told counts as one that has an
 /// address.
-fn within(mut names: Vec<String>, most: usize) -> Vec<String> {
+fn within<T>(mut all: Vec<T>, most: usize, length: impl Fn(&T) -> usize) -> Vec<T> {
     let mut bytes = 0;
-    names.retain(|name| {
-        bytes += name.len() + 3;
+    all.retain(|one| {
+        bytes += length(one) + 3;
         bytes <= most
     });
-    names
+    all
 }

@@ -51,9 +51,13 @@ mod sharing;
 pub(super) mod spawn;
 pub(super) mod take;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub(super) use sharing::{Alive, Sharing};
+
+use crate::upstream::LeftOut;
 
 /// The version of this protocol. Members may be added to a message without another version.
 const PROTOCOL: u32 = 1;
@@ -112,6 +116,40 @@ pub(super) struct OfferNote {
     /// Names of endpoints of which it knows no address either.
     #[serde(default)]
     without_address: Vec<String>,
+    /// Endpoints that it leaves out because they failed.
+    #[serde(default)]
+    left_out: Vec<LeftOutNote>,
+}
+
+/// What is said of an endpoint that is left out: see [`LeftOut`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LeftOutNote {
+    upstream: String,
+    endpoint: String,
+    left_ms: u64,
+    span_ms: u64,
+    times: u32,
+}
+
+impl From<LeftOut> for LeftOutNote {
+    fn from(out: LeftOut) -> Self {
+        let LeftOut { upstream, endpoint, left, span, times } = out;
+        let in_ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Self { upstream, endpoint, left_ms: in_ms(left), span_ms: in_ms(span), times }
+    }
+}
+
+impl LeftOutNote {
+    /// As of now, so long after it was said.
+    pub(super) fn after(&self, since: Duration) -> LeftOut {
+        LeftOut {
+            upstream: self.upstream.clone(),
+            endpoint: self.endpoint.clone(),
+            left: Duration::from_millis(self.left_ms).saturating_sub(since),
+            span: Duration::from_millis(self.span_ms),
+            times: self.times,
+        }
+    }
 }
 
 /// What is said of a socket.

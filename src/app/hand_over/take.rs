@@ -7,11 +7,14 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::frames::{AT_ONCE, Frames};
 use super::reporting::Reporting;
-use super::{Alive, Message, OfferNote, PROTOCOL, SocketNote};
+use super::{Alive, LeftOutNote, Message, OfferNote, PROTOCOL, SocketNote};
 use crate::admin::SocketClient;
 use crate::server::{InheritedSocket, ListenAddress, SocketOrigin};
+use crate::upstream::LeftOut;
 
 /// The keyward that is taken over from, and what it has handed over.
 pub(in crate::app) struct Predecessor {
@@ -29,6 +32,8 @@ pub(in crate::app) struct Predecessor {
     pub(in crate::app) alive: Vec<Alive>,
     /// Names of endpoints of which it knows no address.
     pub(in crate::app) without_address: Vec<String>,
+    /// Endpoints that it leaves out because they failed, and when it said so.
+    left_out: (Vec<LeftOutNote>, Instant),
 }
 
 impl Predecessor {
@@ -55,6 +60,7 @@ impl Predecessor {
             store: (String::new(), None),
             alive: Vec::new(),
             without_address: Vec::new(),
+            left_out: (Vec::new(), Instant::now()),
         };
         loop {
             let (message, descriptors) =
@@ -74,11 +80,18 @@ impl Predecessor {
     }
 
     fn note(&mut self, note: OfferNote) {
-        let OfferNote { process, wants_reports, without_address } = note;
+        let OfferNote { process, wants_reports, without_address, left_out } = note;
         // The system's answer is of the process that listened first.
         self.process = process.unwrap_or(self.process);
         self.reporting = wants_reports.then(|| Reporting::begin(Arc::clone(&self.frames)));
         self.without_address = without_address;
+        self.left_out = (left_out, Instant::now());
+    }
+
+    /// The endpoints that it leaves out because they failed, as of now.
+    pub(in crate::app) fn left_out(&self) -> impl Iterator<Item = LeftOut> {
+        let (notes, said) = &self.left_out;
+        notes.iter().map(|note| note.after(said.elapsed()))
     }
 
     fn take(&mut self, message: Message, descriptors: Vec<OwnedFd>) -> io::Result<()> {

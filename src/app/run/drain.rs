@@ -34,7 +34,11 @@ impl Process {
     pub(in crate::app) async fn follow(&mut self, signals: Signals, program: Option<Program>) {
         let Signals { mut terminate, mut interrupt, mut hang_up, mut user2 } = signals;
         self.announce().await;
-        let recurring = recurring::start(self.parts.port(), Arc::clone(&self.status));
+        let recurring = recurring::start(
+            self.parts.port(),
+            Arc::clone(&self.status),
+            Arc::clone(&self.health_checks),
+        );
         let (steps, mut taken) = mpsc::channel(1);
         // While another process takes over, what it may have read already does not change.
         let mut is_reload_due = false;

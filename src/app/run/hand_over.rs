@@ -68,7 +68,9 @@ impl Process {
         let store = self.parts.store.lock()?.map(Into::into);
         let store = (OpenStore::name(&self.config), store);
         let without_address = self.names.all_without_address();
-        let offer = Offer { sockets, admin_socket, store, alive, without_address };
+        let states = self.shared.upstream_states();
+        let left_out = states.iter().flat_map(|state| state.left_out()).collect();
+        let offer = Offer { sockets, admin_socket, store, alive, without_address, left_out };
         Ok((offer, configured, kept))
     }
 

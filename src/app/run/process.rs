@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::admin_sockets::AdminSockets;
 use super::bounds::{connection_limit, workers};
+use super::health_checks::HealthChecks;
 use super::listening::listen;
 use super::prepare::{Inherited, Occasion, Prepared, PreparedKeys, prepare};
 use super::running::Running;
-use super::succession::{check_names, check_store, is_covered, taken, until_able};
+use super::succession::{check_names, check_store, is_covered, leave_out, taken, until_able};
 use super::under_way::{HandOver, Kept};
 use crate::admin::{AdminSocket, Administration, SocketError, Status, serve_probes, serve_socket};
 use crate::app::administration::OwnAdministration;
@@ -55,6 +56,7 @@ pub(in crate::app) struct Process {
     pub(super) watcher: Watcher,
     pub(super) shared: Arc<Shared>,
     pub(super) names: Arc<NameWatch>,
+    pub(super) health_checks: Arc<HealthChecks>,
     pub(super) pool: Option<WorkerPool>,
     pub(super) acceptors: HashMap<ListenAddress, Acceptor>,
     /// Those that stop: for a moment, they are still listened on.
@@ -94,8 +96,9 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// It waits for the store to be opened and, for a while, for the addresses of names. When it is
-    /// dropped meanwhile, the store is opened all the same and closed by the end of the process.
+    /// It waits for the store to be opened and, for a while, for the addresses of names and for the
+    /// first health checks. When it is dropped meanwhile, the store is opened all the same and
+    /// closed by the end of the process.
     pub(in crate::app) async fn start(
         config: Config,
         path: Option<PathBuf>,
@@ -166,6 +169,12 @@ impl Process {
         let workers = workers(config.server.workers);
         let shared = Arc::new(Shared::new(parts.services(), access_log, plan, workers));
         shared.replace_addresses(&names.replace(&config.dns, &name_set));
+        if let Some(predecessor) = &predecessor {
+            leave_out(&shared, predecessor);
+        }
+        // What is unwell gets no request: not the first ones either.
+        let health_checks = Arc::new(HealthChecks::of(&shared));
+        health_checks.first_round().await;
 
         let started = WorkerPool::start(
             WorkerPoolSettings {
@@ -267,6 +276,7 @@ impl Process {
             watcher: watcher.clone(),
             shared,
             names,
+            health_checks,
             pool: Some(pool),
             acceptors: HashMap::new(),
             retiring: HashMap::new(),

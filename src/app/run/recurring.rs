@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::health_checks;
+use super::health_checks::HealthChecks;
 use crate::app::status::OwnStatus;
 use crate::domain::Timestamp;
 use crate::tokens::store::Store;
@@ -25,9 +25,12 @@ const LOOK_AT_MEMORY_EVERY: Duration = Duration::from_millis(250);
 
 /// Starts each in a task of its own. They end when the set is dropped; a change that the store was
 /// asked for is carried out all the same.
-pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()> {
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    status: Arc<OwnStatus>,
+    health_checks: Arc<HealthChecks>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let shared = Arc::clone(&status.shared);
     let memory = Arc::clone(&status);
     tasks.spawn(async move {
         let mut ticks = every(LOOK_AT_MEMORY_EVERY);
@@ -55,12 +58,7 @@ pub(super) fn start(store: Arc<dyn Store>, status: Arc<OwnStatus>) -> JoinSet<()
         let mut ticks = every(OBSERVE_EVERY);
         loop {
             ticks.tick().await;
-            if health_checks::are_configured(&shared) {
-                match health_checks::start(&shared) {
-                    Ok(()) => return,
-                    Err(fault) => tracing::error!(%fault, "health checks cannot be started"),
-                }
-            }
+            health_checks.begin();
         }
     });
     tasks

@@ -90,6 +90,7 @@ impl Process {
         self.issuers.replace(prepared.issuers);
         let answers = self.names.replace(&config.dns, &prepared.plan.names());
         self.shared.replace_plan(prepared.plan, &answers);
+        self.health_checks.begin();
         if let Some(pool) = &self.pool {
             pool.replace_settings(assemble::connection_settings(&config));
         }

@@ -44,6 +44,16 @@ pub(super) fn check_names(without: &[&str], predecessor: &Predecessor) -> Result
     }
 }
 
+/// What the process before leaves out because it failed is left out here, too.
+pub(super) fn leave_out(shared: &Shared, predecessor: &Predecessor) {
+    let states = shared.upstream_states();
+    for out in predecessor.left_out() {
+        for state in states.iter().filter(|state| state.name() == out.upstream) {
+            state.leave_out(&out);
+        }
+    }
+}
+
 /// The numbers of the sockets that are used, of those of the process before: they follow on the
 /// first ones. Those of the service manager always are.
 pub(super) fn taken(config: &Config, sockets: &[InheritedSocket], first: usize) -> Vec<usize> {
