@@ -278,11 +278,11 @@ impl WorkerGateway {
     }
 
     /// Ends every WebSocket, event stream and long response whose token has expired, was revoked,
-    /// or was made with a key that was taken away. It looks at a part of them, and at all in a
-    /// [`ROUND`](super::rounds::ROUND): at every tick it is called, as what is revoked ends within a
-    /// second (DESIGN.md, section 5). Where the fence is broken, the token may have been revoked:
-    /// keys, cache and store are asked. While the store cannot tell, only expiry ends anything,
-    /// until the lease allows that no longer.
+    /// or was made with a key that was taken away. It looks at a part of them, and at all in a round:
+    /// at every tick it is called, as what is revoked ends within a second (DESIGN.md, section 5).
+    /// Where the fence is broken, the token may have been revoked: keys, cache and store are asked.
+    /// While the store cannot tell, only expiry ends anything, until the lease allows that no
+    /// longer.
     pub fn end_revoked(self: &Rc<Self>) {
         let now = clock::read();
         let cache = self.shared.authenticator.cache();
