@@ -94,7 +94,7 @@ pub(super) fn judge(
     if is_connect || head.method == Method::TRACE {
         return Err(HeadFault::Method.into());
     }
-    host(head, seen.hosts)?;
+    host(head, &seen)?;
     target(head, limits, raw)?;
     // HTTP/2 may split `Cookie`; HTTP/1.1 may not (RFC 9113, section 8.2.3).
     if seen.cookies > 1 && head.version == Version::HTTP_2 {
@@ -117,6 +117,8 @@ pub(super) fn is_grpc(head: &Parts) -> bool {
 #[derive(Default)]
 struct Seen {
     hosts: usize,
+    /// Of `Host`: it ends with a colon.
+    has_empty_port: bool,
     cookies: usize,
     has_upgrade: bool,
 }
@@ -143,6 +145,7 @@ fn look(
         match name.as_str().len() {
             4 if *name == header::HOST => {
                 seen.hosts += 1;
+                seen.has_empty_port |= value.as_bytes().ends_with(b":");
                 host_in(value.as_bytes()).ok_or(HeadFault::Host)?;
             }
             6 if *name == header::EXPECT => {
@@ -243,13 +246,13 @@ fn only<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
 
 /// The host of the target wins over `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
 /// After this the head has only one.
-fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
+fn host(head: &mut Parts, seen: &Seen) -> Result<(), HeadFault> {
     // HTTP/1.0 may leave it out.
     let is_required = match head.version {
         Version::HTTP_11 => true,
         version => version == Version::HTTP_2 && head.uri.authority().is_none(),
     };
-    if hosts > 1 || hosts == 0 && is_required {
+    if seen.hosts > 1 || seen.hosts == 0 && is_required {
         return Err(HeadFault::Host);
     }
     let host = match head.uri.authority() {
@@ -262,10 +265,8 @@ fn host(head: &mut Parts, hosts: usize) -> Result<(), HeadFault> {
             host_in(authority.as_str().as_bytes()).ok_or(HeadFault::Host)?;
             authority.as_str().as_bytes()
         }
-        None => match head.headers.get(header::HOST).map(HeaderValue::as_bytes) {
-            Some(host) if host.ends_with(b":") => host,
-            _ => return Ok(()),
-        },
+        None if !seen.has_empty_port => return Ok(()),
+        None => head.headers.get(header::HOST).map_or(&[][..], HeaderValue::as_bytes),
     };
     let host = HeaderValue::from_bytes(authority::normal_form(host));
     head.headers.insert(header::HOST, host.map_err(|_| HeadFault::Host)?);
